@@ -1,0 +1,197 @@
+"""The gate behind routing: who asks, may they, is it really them, and has it happened before.
+
+Runs as middleware after the route is known, because the route carries the permission (law 5).
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Coroutine
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from loadstone.http import idempotency
+from loadstone.identity import service as identity
+from loadstone.identity.models import ANONYMOUS, Actor, CrossSiteError, check
+from loadstone.identity.routes import cookie_name
+from loadstone.kernel.config import Config
+from loadstone.kernel.errors import InvalidInputError, TooLargeError, UnauthenticatedError
+from loadstone.kernel.permissions import Permission
+from loadstone.kernel.platform import Platform
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORM: Final = b"application/x-www-form-urlencoded"
+Headers = dict[bytes, bytes]
+Replay = Callable[[], Coroutine[Any, Any, Message]]
+
+
+class Gate:
+    """ASGI middleware: authentication, CSRF, permission, body bound, idempotency."""
+
+    def __init__(self, app: ASGIApp, platform: Callable[[], Platform]) -> None:
+        self._app = app
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        platform = self._platform()
+        options = scope["route_handler"].opt
+        headers: Headers = dict(scope["headers"])
+        _check_encoding(scope)
+        actor = await authenticate(platform, headers)
+        scope["state"]["actor"] = actor
+        permission: Permission = options["permission"]
+        body: bytes | None = None
+        if scope["method"] not in _SAFE and not options.get("streams"):
+            body = await _read_body(receive, headers, platform.config.max_body_bytes)
+            receive = _replaying(body, receive)  # type: ignore[assignment]
+        if scope["method"] not in _SAFE:
+            check_same_site(platform.config, headers)
+            _check_csrf(actor, headers, body)
+        check(actor, permission)
+        key = headers.get(b"idempotency-key")
+        if key is not None and options.get("keyed") and body is not None:
+            digest = hashlib.sha256(
+                scope["method"].encode() + scope["path"].encode() + scope["query_string"] + b"\0" + body
+            ).digest()
+            await idempotency.once(platform, actor, key, digest, self._app, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+async def authenticate(platform: Platform, headers: Headers) -> Actor:
+    """Who asks: a bearer token first, else the session cookie, else nobody.
+
+    A token that is sent and not good is refused, never treated as anonymous; a dead cookie is anonymous.
+    Raises :class:`UnauthenticatedError`.
+    """
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        kind, _, secret = authorization.decode("latin-1").partition(" ")
+        if kind.lower() != "bearer":
+            raise UnauthenticatedError("Send a token as “Authorization: Bearer lds_…”.")
+        actor = await identity.actor_by_token(platform, secret.strip())
+        if actor is None:
+            raise UnauthenticatedError("This token is not known, has expired or was revoked; make a new one.")
+        return actor
+    secret = _cookie(headers, cookie_name(platform.config))
+    if not secret:
+        return ANONYMOUS
+    return await identity.actor_by_session(platform, secret) or ANONYMOUS
+
+
+def check_same_site(config: Config, headers: Headers) -> None:
+    """Refuse what a browser sends from another site (Fetch Metadata, then Origin).
+
+    Neither header means that no browser sent it. Raises :class:`CrossSiteError`.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        if site not in {b"same-origin", b"none"}:
+            raise CrossSiteError()
+        return
+    origin = headers.get(b"origin")
+    if origin is None:
+        return
+    host = headers.get(b"host", b"").decode("latin-1")
+    netloc = urlsplit(origin.decode("latin-1")).netloc
+    if netloc not in {host, urlsplit(config.address).netloc}:
+        raise CrossSiteError()
+
+
+def _check_csrf(actor: Actor, headers: Headers, body: bytes | None) -> None:
+    if not actor.csrf:  # not by cookie
+        return
+    given = headers.get(b"x-csrf-token", b"").decode("latin-1")
+    if not given and body is not None and headers.get(b"content-type", b"").startswith(_FORM):
+        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=1000).get("csrf", [""])[0]
+    if not _equal(given, actor.csrf):
+        raise CrossSiteError()
+
+
+def _equal(a: str, b: str) -> bool:
+    import hmac
+
+    return hmac.compare_digest(a.encode(), b.encode())
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    raw = headers.get(b"cookie")
+    if raw is None:
+        return ""
+    try:
+        morsel = SimpleCookie(raw.decode("latin-1")).get(name)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def _check_encoding(scope: Scope) -> None:
+    """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in the query."""
+    query = scope["query_string"]
+    if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
+        raise InvalidInputError("The address has a NUL character in it.")
+    try:
+        scope["path"].encode("utf-8")
+        from urllib.parse import unquote_to_bytes
+
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeError:
+        raise InvalidInputError("The address is not valid UTF-8.") from None
+
+
+async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > most:
+        raise TooLargeError(f"A body here may have {most} bytes.")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidInputError("The connection ended before the body did.")
+        size += len(message.get("body", b""))
+        if size > most:
+            raise TooLargeError(f"A body here may have {most} bytes.")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _replaying(body: bytes, receive: Receive) -> Replay:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}  # type: ignore[return-value]
+
+    return replay
+
+
+def client_address(config: Config, peer: str, forwarded: str | None) -> str:
+    """The address that limits and logs use; ``X-Forwarded-For`` counts only behind trusted proxies.
+
+    Walks the list from the right and stops at the first address that is no trusted proxy, so a forged
+    header changes nothing.
+    """
+    networks = [ipaddress.ip_network(p, strict=False) for p in config.trusted_proxies]
+    address = peer
+    for hop in reversed([peer_.strip() for peer_ in (forwarded or "").split(",") if peer_.strip()]):
+        try:
+            trusted = any(ipaddress.ip_address(address) in n for n in networks)
+            ipaddress.ip_address(hop)
+        except ValueError:
+            break
+        if not trusted:
+            break
+        address = hop
+    return address
+
+
