@@ -2,7 +2,9 @@
 
 This file is run by path, ``python -I -S launch.py ORDERS PROGRAM ARGUMENT…``, never imported, so that it
 costs a few milliseconds and runs in a process with one thread: doing the same between fork and exec of a
-threaded server may deadlock. ``ORDERS`` is JSON, see :class:`loadstone.kernel.postgres_privileges.Identity`.
+threaded server may deadlock. ``ORDERS`` is JSON: ``parent`` and ``signal`` (which signal to get when that
+process dies), ``account`` ([uid, gid] to become) with ``reach`` (paths that it must be able to get at), or
+``namespace`` ([uid, gid] to look like).
 
 The order of the steps matters: Linux forgets the parent-death signal at each change of credentials, so it is
 asked for last; the parent may have died before that, so it is looked at once more afterwards.
@@ -118,14 +120,14 @@ def _bind_to_parent(kernel: _Kernel, parent: int, signal_number: int) -> None:
 
 def _carry_out(orders: dict[str, Any]) -> None:
     kernel = _Kernel() if sys.platform == "linux" else None
-    os.umask(0o077)
     if account := orders.get("account"):
         _become(kernel, account[0], account[1], orders.get("reach", []))
     if kernel is None:
         return
     if namespace := orders.get("namespace"):
         _enter_namespace(kernel, namespace[0], namespace[1])
-    kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    if orders.keys() & {"account", "namespace"}:
+        kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if orders.get("parent"):
         _bind_to_parent(kernel, orders["parent"], orders["signal"])
 

@@ -7,7 +7,6 @@ them (see :mod:`loadstone.kernel.launch`). Where root has no right to change acc
 that has no name, a user namespace makes the process look like an account while the files stay as they are.
 """
 
-import json
 import os
 import pwd
 import sys
@@ -16,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-_LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
+from loadstone.kernel.processes import launch_command
+
 _ACCOUNTS: Final = ("loadstone", "postgres", "nobody", "daemon")
 _CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP = 0, 6, 7, 8
 _NEEDED: Final = tuple(1 << bit for bit in (_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP))
@@ -46,11 +46,7 @@ class Identity:
         orders = dict(self.orders)
         if "account" in orders:
             orders["reach"] = [str(path) for path in reach]
-        if death_signal is not None and sys.platform == "linux":
-            orders |= {"parent": os.getpid(), "signal": death_signal}
-        if not orders:
-            return list(argv)
-        return [sys.executable, "-I", "-S", _LAUNCHER, json.dumps(orders), *argv]
+        return launch_command(argv, orders, death_signal=death_signal)
 
     def give(self, *paths: Path) -> None:
         """Make the paths this user's own."""
@@ -128,6 +124,6 @@ def _behind_a_namespace() -> Identity:
     account = _unprivileged_account()
     if sys.platform != "linux" or account is None:
         raise NoIdentityError(
-            "user id {os.geteuid()} has no account: add one to /etc/passwd, or set LOADSTONE_DATABASE_URL"
+            f"user id {os.geteuid()} has no account: add one to /etc/passwd, or set LOADSTONE_DATABASE_URL"
         )
     return Identity(os.geteuid(), os.getegid(), {"namespace": [account.pw_uid, account.pw_gid]})

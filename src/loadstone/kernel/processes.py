@@ -6,14 +6,18 @@ ends a process here has first looked at what it is (:func:`look_at`).
 
 import contextlib
 import ctypes
+import errno
 import fcntl
+import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +25,15 @@ from typing import Any, Final, Self
 
 _PR_SET_PDEATHSIG: Final = 1
 _LOCK_NAME: Final = "lock"
+_LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
 
 
 class DataFolderBusy(Exception):  # noqa: N818 - a sentence for the operator
     """Another process owns the folder; the message says which."""
+
+
+class PortTaken(Exception):  # noqa: N818 - a sentence for the operator
+    """The address to listen on cannot be had; the message says why."""
 
 
 class DataFolderLock:
@@ -127,6 +136,33 @@ def _look_by_ps(pid: int) -> Running | None:
     return Running(pid, int(words[1]), int(words[2]), " ".join(words[3:8]), tuple(words[8:]))
 
 
+def is_still(running: Running) -> bool:
+    """Whether that very process still runs."""
+    now = look_at(running.pid)
+    return now is not None and now.started == running.started
+
+
+def carrying(entry: str) -> list[Running]:
+    """The other processes of ours that have ``NAME=value`` in the environment they started with (Linux)."""
+    wanted = os.fsencode(entry)
+    return _others(lambda folder: wanted in (folder / "environ").read_bytes().split(b"\0"))
+
+
+def working_in(directory: Path) -> list[Running]:
+    """The other processes of ours whose working directory this is (Linux)."""
+    return _others(lambda folder: (folder / "cwd").readlink() == directory)
+
+
+def _others(fits: Callable[[Path], bool]) -> list[Running]:
+    """The processes that fit, without this one and those that may not be looked at."""
+    found = []
+    for folder in Path("/proc").glob("[1-9]*"):
+        with contextlib.suppress(OSError):
+            if int(folder.name) != os.getpid() and fits(folder) and (running := look_at(int(folder.name))):
+                found.append(running)
+    return found
+
+
 def die_with_parent(signal_number: int = signal.SIGTERM, *, parent: int | None = None) -> None:
     """Ask Linux to send this process a signal when its parent dies; elsewhere nothing happens.
 
@@ -142,6 +178,20 @@ def die_with_parent(signal_number: int = signal.SIGTERM, *, parent: int | None =
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != expected:
         os.kill(os.getpid(), signal_number)
+
+
+def launch_command(
+    argv: Sequence[str], orders: Mapping[str, Any] | None = None, *, death_signal: int | None = None
+) -> list[str]:
+    """The command that runs ``argv`` after ``launch.py`` has carried out ``orders``.
+
+    ``death_signal`` is sent to the program when this process dies (Linux only). The command is to be run by
+    :func:`spawn` in this process. ``argv[0]`` must be a path.
+    """
+    todo = dict(orders or {})
+    if death_signal is not None and sys.platform == "linux":
+        todo |= {"parent": os.getpid(), "signal": int(death_signal)}
+    return [sys.executable, "-I", "-S", _LAUNCHER, json.dumps(todo), *argv] if todo else list(argv)
 
 
 def spawn(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -196,3 +246,73 @@ def send_signal(pid: int, signal_number: int) -> None:
     """Send a signal; a process that has gone meanwhile is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal_number)
+
+
+def end_process(pid: int, is_it: Callable[[], bool], steps: Sequence[tuple[int, float]]) -> bool:
+    """End a process that is not our child: each step is a signal and the seconds to wait after it.
+
+    ``is_it`` looks at the process and says whether it still is the one meant; nothing is sent to another.
+    On Linux a descriptor pins the process between the look and the signal. Returns whether it is gone.
+    """
+    with _pinned(pid) as send:
+        for signal_number, patience in steps:
+            if not is_it():
+                return True
+            send(signal_number)
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                if not is_it():
+                    return True
+                time.sleep(0.02)
+        return not is_it()
+
+
+@contextlib.contextmanager
+def _pinned(pid: int) -> Iterator[Callable[[int], None]]:
+    if sys.platform != "linux":
+        yield lambda number: send_signal(pid, number)
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:  # gone, or a kernel older than 5.3
+        yield lambda number: send_signal(pid, number)
+        return
+
+    def send(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, number)
+
+    try:
+        yield send
+    finally:
+        os.close(descriptor)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise :class:`PortTaken` unless a server could listen on the address now."""
+    try:
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise PortTaken(
+            f"There is no address {host} ({error.strerror}): set LOADSTONE_HOST to one of this machine."
+        ) from None
+    for family, kind, protocol, _, address in addresses:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                raise PortTaken(_why_not(host, port, error)) from None
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is taken by another program: stop that first, or set LOADSTONE_PORT to "
+            f"another."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs more rights than you have: set LOADSTONE_PORT to 1024 or more."
+    return f"Nothing can listen on {host}:{port} ({error.strerror}): set LOADSTONE_HOST and LOADSTONE_PORT."
