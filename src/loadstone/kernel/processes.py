@@ -77,6 +77,7 @@ class DataFolderLock:
         if self._descriptor is None:
             return
         os.ftruncate(self._descriptor, 0)
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child between fork and exec has a copy of it
         os.close(self._descriptor)
         self._descriptor = None
 

@@ -229,12 +229,9 @@ class Supervisor:
         if not child.spec.restart:
             self._log(f"{child.spec.name} (process {pid}) has ended ({_how(status)})")
             return
-        child.pause = _FIRST_PAUSE if now - child.born >= _SETTLED else min(child.pause * 2, _LONGEST_PAUSE)
-        wait = 0.0 if now - child.born >= _SETTLED else child.pause / 2
+        wait = child.next_pause(now)
         child.due = now + wait
-        self._log(
-            f"{child.spec.name} (process {pid}) has died ({_how(status)}), starting again in {wait:g} s"
-        )
+        self._log(f"{child.spec.name} (process {pid}) has died ({_how(status)}), again in {wait:g} s")
 
     def _start_again(self, child: _Child, now: float) -> None:
         try:
