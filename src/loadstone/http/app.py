@@ -53,7 +53,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            opened = platform or await stack.enter_async_context(open_platform(config))
+            opened: Platform = platform or await stack.enter_async_context(open_platform(config))
             holder["platform"] = opened
             edge.attach(opened)
             try:
@@ -103,7 +103,7 @@ def _provider(current: Callable[[], Platform]) -> Callable[[], Platform]:
 
 
 def _actor(request: Request[Any, Any, Any]) -> Actor:
-    actor: Actor = request.scope["state"]["actor"]  # type: ignore[typeddict-item]
+    actor: Actor = request.scope["state"]["actor"]
     return actor
 
 

@@ -139,9 +139,7 @@ def _operation(path: str) -> str:
 class _Answer:
     """Adds the headers that every answer has; gives small cacheable answers an ETag and answers 304."""
 
-    def __init__(
-        self, scope: Any, send: Any, request_id: str, headers: dict[bytes, bytes], *, hsts: bool
-    ) -> None:
+    def __init__(self, scope: Any, send: Any, request_id: str, headers: dict[bytes, bytes], *, hsts: bool) -> None:
         self._send = send
         self._method = scope["method"]
         self._request_id = request_id
@@ -196,7 +194,7 @@ class _Answer:
     def _matches_given(self, message: Any) -> bool:
         if self._method not in {"GET", "HEAD"} or self._if_none_match is None:
             return False
-        tag = next(v for n, v in message["headers"] if n.lower() == b"etag")
+        tag: bytes = next(v for n, v in message["headers"] if n.lower() == b"etag")
         return _matches(self._if_none_match, tag)
 
     async def _conditional(self, start: Any, message: Any) -> None:

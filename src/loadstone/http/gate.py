@@ -10,8 +10,6 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
-
 from loadstone.http import idempotency
 from loadstone.identity import service as identity
 from loadstone.identity.models import ANONYMOUS, Actor, CrossSiteError, check
@@ -24,17 +22,17 @@ from loadstone.kernel.platform import Platform
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM: Final = b"application/x-www-form-urlencoded"
 Headers = dict[bytes, bytes]
-Replay = Callable[[], Coroutine[Any, Any, Message]]
+Receive = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Gate:
     """ASGI middleware: authentication, CSRF, permission, body bound, idempotency."""
 
-    def __init__(self, app: ASGIApp, platform: Callable[[], Platform]) -> None:
+    def __init__(self, app: Any, platform: Callable[[], Platform]) -> None:
         self._app = app
         self._platform = platform
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -48,7 +46,7 @@ class Gate:
         body: bytes | None = None
         if scope["method"] not in _SAFE and not options.get("streams"):
             body = await _read_body(receive, headers, platform.config.max_body_bytes)
-            receive = _replaying(body, receive)  # type: ignore[assignment]
+            receive = _replaying(body, receive)
         if scope["method"] not in _SAFE:
             check_same_site(platform.config, headers)
             _check_csrf(actor, headers, body)
@@ -130,7 +128,7 @@ def _cookie(headers: Headers, name: str) -> str:
     return morsel.value if morsel else ""
 
 
-def _check_encoding(scope: Scope) -> None:
+def _check_encoding(scope: Any) -> None:
     """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in the query."""
     query = scope["query_string"]
     if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
@@ -151,7 +149,7 @@ async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
-        message: Any = await receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise InvalidInputError("The connection ended before the body did.")
         size += len(message.get("body", b""))
@@ -162,15 +160,15 @@ async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
             return b"".join(chunks)
 
 
-def _replaying(body: bytes, receive: Receive) -> Replay:
+def _replaying(body: bytes, receive: Receive) -> Receive:
     sent = False
 
-    async def replay() -> Message:
+    async def replay() -> Any:
         nonlocal sent
         if sent:
             return await receive()
         sent = True
-        return {"type": "http.request", "body": body, "more_body": False}  # type: ignore[return-value]
+        return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
@@ -193,5 +191,3 @@ def client_address(config: Config, peer: str, forwarded: str | None) -> str:
             break
         address = hop
     return address
-
-

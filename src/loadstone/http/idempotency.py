@@ -56,9 +56,7 @@ async def once(
         return
 
     async def mark(tx: Transaction) -> None:
-        await tx.execute(
-            "update idempotency_keys set took_effect = true where caller = $1 and key = $2", caller, key
-        )
+        await tx.execute("update idempotency_keys set took_effect = true where caller = $1 and key = $2", caller, key)
 
     status = 0
     headers: list[list[str]] = []
@@ -69,9 +67,7 @@ async def once(
         if message["type"] == "http.response.start":
             status = message["status"]
             headers = [
-                [n.decode("latin-1"), v.decode("latin-1")]
-                for n, v in message["headers"]
-                if n.lower() in _KEPT_HEADERS
+                [n.decode("latin-1"), v.decode("latin-1")] for n, v in message["headers"] if n.lower() in _KEPT_HEADERS
             ]
         elif message["type"] == "http.response.body":
             body.extend(message.get("body", b""))
@@ -113,23 +109,19 @@ async def _claim(platform: Platform, caller: str, key: str, request: bytes) -> A
     )  # fmt: skip
     if row is not None:
         return None
-    row = await platform.db.fetchrow(
-        "select * from idempotency_keys where caller = $1 and key = $2", caller, key
-    )
+    row = await platform.db.fetchrow("select * from idempotency_keys where caller = $1 and key = $2", caller, key)
     if row is None:
         raise KeyInProgressError(headers={"Retry-After": "1"})
     if row["request"] != request:
-        raise KeyReusedError()
+        raise KeyReusedError
     if row["status"] is not None:
         return row
     if row["took_effect"] and row["started_at"] < now - dt.timedelta(seconds=_FRESH_SECONDS):
-        raise AnswerLostError()
+        raise AnswerLostError
     raise KeyInProgressError(headers={"Retry-After": "1"})
 
 
-async def _keep(
-    platform: Platform, caller: str, key: str, status: int, headers: list[list[str]], body: bytes
-) -> None:
+async def _keep(platform: Platform, caller: str, key: str, status: int, headers: list[list[str]], body: bytes) -> None:
     if status >= 500:
         await _release(platform, caller, key)
         return
@@ -163,5 +155,3 @@ async def forget(platform: Platform) -> None:
             "delete from idempotency_keys where started_at < $1",
             platform.clock.now() - dt.timedelta(hours=KEPT_HOURS),
         )
-
-

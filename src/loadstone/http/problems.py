@@ -43,7 +43,7 @@ class MalformedError(InvalidInputError):
 
 
 def pointer(path: str | None) -> str:
-    """msgspec's ``$.a[0].b`` as the JSON Pointer ``/a/0/b``."""
+    """Msgspec's ``$.a[0].b`` as the JSON Pointer ``/a/0/b``."""
     if not path:
         return ""
     return re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", path.removeprefix("$")).replace(".", "/").replace("///", "...")
@@ -54,9 +54,7 @@ def invalid(message: str, source: str = "body") -> InvalidInputError:
     match = _AT.match(message)
     detail, path = (match["detail"], match["path"]) if match else (message, None)
     where = pointer(path) if source == "body" else f"?{(path or '').removeprefix('$.')}"
-    return InvalidInputError(
-        f"{detail}{f' at {where}' if where else ''}.", errors=[FieldError(where, detail)]
-    )
+    return InvalidInputError(f"{detail}{f' at {where}' if where else ''}.", errors=[FieldError(where, detail)])
 
 
 def as_problem(error: BaseException) -> Problem:  # noqa: C901, PLR0911 - one row for each kind

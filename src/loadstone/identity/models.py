@@ -4,9 +4,16 @@ import datetime as dt
 from typing import Annotated, Final, Literal
 
 import msgspec
+from litestar.di import NamedDependency
 from msgspec import Meta
 
-from loadstone.kernel.errors import ConflictError, ForbiddenError, InvalidInputError, Problem, UnauthenticatedError
+from loadstone.kernel.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    Problem,
+    UnauthenticatedError,
+)
 from loadstone.kernel.ids import encode
 from loadstone.kernel.permissions import Permission, Rank, permission
 
@@ -23,14 +30,19 @@ SCOPES: Final = {
 
 REGISTER: Final = permission("account.register", "Make an account.", changes=True)
 LOG_IN: Final = permission("session.create", "Log in.", changes=True)
-READ_SELF: Final = permission("account.read", "Read your own account.", rank=Rank.MEMBER, scope="profile:read", about="own")
+READ_SELF: Final = permission(
+    "account.read", "Read your own account.", rank=Rank.MEMBER, scope="profile:read", about="own"
+)
 LOG_OUT: Final = permission("session.end", "Log out.", rank=Rank.MEMBER, changes=True, about="own")
 MANAGE_TOKENS: Final = permission(
-    "tokens.manage", "Make and revoke your tokens.", rank=Rank.MEMBER, scope="session-only", changes=True, about="own"
+    "tokens.manage",
+    "Make and revoke your tokens.",
+    rank=Rank.MEMBER,
+    scope="session-only",
+    changes=True,
+    about="own",
 )
-READ_TOKENS: Final = permission(
-    "tokens.read", "List your tokens.", rank=Rank.MEMBER, scope="session-only", about="own"
-)
+READ_TOKENS: Final = permission("tokens.read", "List your tokens.", rank=Rank.MEMBER, scope="session-only", about="own")
 
 MemberName = Annotated[
     str,
@@ -82,6 +94,8 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 ANONYMOUS: Final = Actor()
+Who = NamedDependency[Actor]
+"""Who asks, as a route's parameter ``actor: Who``."""
 
 
 def check(actor: Actor, wanted: Permission) -> None:

@@ -1,6 +1,7 @@
 """argon2id off the event loop, upgraded on log-in; the worst passwords refused."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -37,15 +38,15 @@ class PasswordKeeper:
     def is_outdated(stored: str) -> bool:
         return _HASHER.check_needs_rehash(stored)
 
-    async def _run(self, work: object, *arguments: str) -> str:
+    async def _run(self, work: Callable[..., str], *arguments: str) -> str:
         if self._waiting >= _WAITING_MOST:
             raise UnavailableError("Too many people log in at this moment; try again in a few seconds.")
         self._waiting += 1
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)  # type: ignore[arg-type]
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         finally:
             self._waiting -= 1
-        return str(result)
+        return result
 
 
 def _verify(stored: str, password: str) -> str:

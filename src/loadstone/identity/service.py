@@ -29,14 +29,15 @@ from loadstone.kernel.ids import encode
 from loadstone.kernel.pages import Page, page, read_cursor
 from loadstone.kernel.platform import Platform
 
-TOKEN_PREFIX: Final = "lds_"
+TOKEN_PREFIX: Final = "lds_"  # noqa: S105 - the public part
 _PASSWORDS: Final = PasswordKeeper()
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 async def register(platform: Platform, new: Registration, *, roles: tuple[Role, ...] = ()) -> Account:
     """Make an account. Raises :class:`NameTakenError`, :class:`WeakPasswordError`,
-    :class:`RegistrationClosedError`."""
+    :class:`RegistrationClosedError`.
+    """
     if platform.config.registration == "closed":
         raise RegistrationClosedError()
     return await make_member(platform, new, roles=roles)
@@ -49,9 +50,7 @@ async def make_member(platform: Platform, new: Registration, *, roles: tuple[Rol
     hashed = await _PASSWORDS.hash(new.password)
     id_ = platform.ids.new()
     async with platform.transaction() as tx:
-        made = await store.insert_member(
-            tx, id_=id_, name=new.name, email=new.email, password=hashed, roles=roles
-        )
+        made = await store.insert_member(tx, id_=id_, name=new.name, email=new.email, password=hashed, roles=roles)
         if not made:
             raise NameTakenError()
         await tx.emit("member.registered", subject=id_, actor=id_, data={"name": new.name})
@@ -106,9 +105,7 @@ async def actor_by_session(platform: Platform, secret: str) -> Actor | None:
     if not rows:
         return None
     row = rows[0]
-    return Actor(
-        row["id"], row["name"], frozenset(row["roles"]), None, row["session_id"], None, _csrf(platform, raw)
-    )
+    return Actor(row["id"], row["name"], frozenset(row["roles"]), None, row["session_id"], None, _csrf(platform, raw))
 
 
 async def actor_by_token(platform: Platform, secret: str) -> Actor | None:
@@ -177,9 +174,7 @@ async def profile(platform: Platform, name: str) -> Member:
     row = await store.member_by_name(platform.db, name)
     if row is None:
         raise NotFoundError(f"There is no member {name[:40]}.")
-    return Member(
-        id=member_id(row["id"]), name=row["name"], roles=list(row["roles"]), created_at=row["created_at"]
-    )
+    return Member(id=member_id(row["id"]), name=row["name"], roles=list(row["roles"]), created_at=row["created_at"])
 
 
 async def grant_roles(platform: Platform, actor: Actor, name: str, roles: tuple[Role, ...]) -> None:
@@ -189,9 +184,7 @@ async def grant_roles(platform: Platform, actor: Actor, name: str, roles: tuple[
         raise NotFoundError(f"There is no member {name[:40]}.")
     async with platform.transaction() as tx:
         await store.set_roles(tx, row["id"], roles)
-        await tx.emit(
-            "member.roles_set", subject=row["id"], actor=actor.member_id, data={"roles": list(roles)}
-        )
+        await tx.emit("member.roles_set", subject=row["id"], actor=actor.member_id, data={"roles": list(roles)})
 
 
 async def forget_expired(platform: Platform) -> None:

@@ -29,9 +29,7 @@ async def member_by_login(db: Database, login: str) -> Row | None:
 
 
 async def member(db: Database, id_: int) -> Row | None:
-    return await db.fetchrow(
-        "select id, name, email, roles, created_at, state from members where id = $1", id_
-    )
+    return await db.fetchrow("select id, name, email, roles, created_at, state from members where id = $1", id_)
 
 
 async def members_by_id(db: Database, ids: Sequence[int]) -> list[Row]:
@@ -52,7 +50,9 @@ async def set_password(tx: Transaction, id_: int, password: str) -> None:
 async def set_roles(tx: Transaction, id_: int, roles: Sequence[str]) -> bool:
     return bool(
         await tx.fetchval(
-            "update members set roles = $2, version = version + 1 where id = $1 returning true", id_, list(roles)
+            "update members set roles = $2, version = version + 1 where id = $1 returning true",
+            id_,
+            list(roles),
         )
     )
 

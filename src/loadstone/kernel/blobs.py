@@ -92,7 +92,8 @@ class BlobStore:
 
     async def put_stream(self, chunks: AsyncIterable[bytes], sha256: str | None = None) -> tuple[str, int]:
         """Store a stream; returns its digest and size. Raises :class:`BlobMismatchError` and keeps nothing
-        when ``sha256`` is given and differs."""
+        when ``sha256`` is given and differs.
+        """
         digest = hashlib.sha256()
         size = 0
 

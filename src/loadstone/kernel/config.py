@@ -31,9 +31,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     data: Annotated[Path, Meta(description="Folder for the database, blobs, index and secrets.")] = Path("data")
     host: Annotated[str, Meta(description="Address that the web workers listen on.")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Port that the web workers listen on.")] = 8000
-    public_url: Annotated[
-        str, Meta(description="Address that people use; empty means http://host:port.")
-    ] = ""
+    public_url: Annotated[str, Meta(description="Address that people use; empty means http://host:port.")] = ""
     workers: Annotated[int, Meta(ge=1, le=64, description="Number of web worker processes.")] = 2
     job_workers: Annotated[int, Meta(ge=1, le=64, description="Number of job worker processes.")] = 1
     job_concurrency: Annotated[
@@ -54,9 +52,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             extra={"secret": True},
         ),
     ] = ""
-    database_pool: Annotated[
-        int, Meta(ge=2, le=200, description="Connections that one process may open.")
-    ] = 8
+    database_pool: Annotated[int, Meta(ge=2, le=200, description="Connections that one process may open.")] = 8
     blobs_url: Annotated[
         str,
         Meta(description="Where artifacts lie: file:///folder, s3://bucket/prefix; empty means DATA/blobs."),
@@ -87,12 +83,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Positive, Meta(description="Largest JSON or form body, in bytes; uploads have their own limit.")
     ] = 1 << 20
     max_upload_bytes: Annotated[Positive, Meta(description="Largest upload, in bytes.")] = 10 << 30
-    upload_hours: Annotated[
-        Positive, Meta(description="Hours after which an unfinished upload expires.")
-    ] = 24
-    uploads_per_member: Annotated[
-        Positive, Meta(description="Unfinished uploads that one member may have.")
-    ] = 20
+    upload_hours: Annotated[Positive, Meta(description="Hours after which an unfinished upload expires.")] = 24
+    uploads_per_member: Annotated[Positive, Meta(description="Unfinished uploads that one member may have.")] = 20
     download_link_seconds: Annotated[
         int, Meta(ge=5, le=60, description="Seconds that a download link lives; at most 60.")
     ] = 60
@@ -100,9 +92,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     token_days: Annotated[
         int, Meta(ge=1, le=365, description="Days that a personal token lives unless told otherwise.")
     ] = 90
-    registration: Annotated[
-        Literal["open", "closed"], Meta(description="Whether anyone may register.")
-    ] = "open"
+    registration: Annotated[Literal["open", "closed"], Meta(description="Whether anyone may register.")] = "open"
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."),

@@ -8,14 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
 
 from loadstone.kernel.errors import UnavailableError
 
-Row = asyncpg.Record
+Row: TypeAlias = Mapping[str, Any]
+"""What asyncpg calls a record."""
 Hook = Callable[["Transaction"], Awaitable[None]]
 
 before_commit: ContextVar[Hook | None] = ContextVar("before_commit", default=None)
@@ -62,9 +63,7 @@ class Transaction:
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
         return await self._connection.fetchval(sql, *arguments)
 
-    async def copy(
-        self, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
-    ) -> None:
+    async def copy(self, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
         """Bulk insert by COPY."""
         await self._connection.copy_records_to_table(table, columns=list(columns), records=records)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import structlog
@@ -78,8 +78,7 @@ async def consume(database: Database, consumer: str, effect: Effect, *, limit: i
     )
     async with database.transaction() as transaction:
         cursor = await transaction.fetchrow(
-            "select era, xid::text::bigint as xid, id from event_cursors"
-            " where consumer = $1 for update skip locked",
+            "select era, xid::text::bigint as xid, id from event_cursors where consumer = $1 for update skip locked",
             consumer,
         )
         if cursor is None:
@@ -118,7 +117,7 @@ class ChangeListener:
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
 
-    async def __aenter__(self) -> "ChangeListener":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="change listener")
         return self
 

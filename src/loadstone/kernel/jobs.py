@@ -64,7 +64,7 @@ class Loop(msgspec.Struct, frozen=True):
     """Tags that wake it at once; empty means any change."""
 
 
-async def work(  # noqa: C901 - the wiring of one worker, in one place
+async def work(
     platform: Platform,
     jobs: Sequence[Job],
     timers: Sequence[Timer],
@@ -92,9 +92,7 @@ async def work(  # noqa: C901 - the wiring of one worker, in one place
                 wakers[loop.name].set()
 
     async with ChangeListener(platform.direct_dsn, wake):
-        following = [
-            asyncio.create_task(_follow(platform, loop, wakers[loop.name]), name=loop.name) for loop in loops
-        ]
+        following = [asyncio.create_task(_follow(platform, loop, wakers[loop.name]), name=loop.name) for loop in loops]
         running = asyncio.create_task(
             queue.run(
                 dequeue_timeout=timedelta(seconds=5),

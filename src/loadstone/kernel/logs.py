@@ -7,7 +7,16 @@ from typing import Any, Final, Literal
 
 import structlog
 
-_SECRET_WORDS: Final = ("password", "secret", "authorization", "cookie", "token", "csrf", "database_url", "dsn")
+_SECRET_WORDS: Final = (
+    "password",
+    "secret",
+    "authorization",
+    "cookie",
+    "token",
+    "csrf",
+    "database_url",
+    "dsn",
+)
 
 
 def _mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -2,16 +2,21 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client import generate_latest as _latest
 
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 
-REQUESTS: Final = Counter(
-    "loadstone_requests", "Answered requests.", ["operation", "status"], registry=REGISTRY
-)
+REQUESTS: Final = Counter("loadstone_requests", "Answered requests.", ["operation", "status"], registry=REGISTRY)
 REQUEST_SECONDS: Final = Histogram(
     "loadstone_request_seconds",
     "Time from the request's head to the answer's end.",
@@ -29,7 +34,10 @@ FAILED_OPEN: Final = Counter(
     "loadstone_failed_open", "Comforts left out because their engine failed.", ["what"], registry=REGISTRY
 )
 FAILED_CLOSED: Final = Counter(
-    "loadstone_failed_closed", "Requests refused because a safety check could not run.", ["what"], registry=REGISTRY
+    "loadstone_failed_closed",
+    "Requests refused because a safety check could not run.",
+    ["what"],
+    registry=REGISTRY,
 )
 
 

@@ -35,7 +35,12 @@ def read_cursor(signer: Signer, name: str, cursor: str | None) -> list[Any] | No
 
 
 def page(
-    signer: Signer, name: str, rows: Sequence[R], limit: int, key: Callable[[R], list[Any]], item: Callable[[R], T]
+    signer: Signer,
+    name: str,
+    rows: Sequence[R],
+    limit: int,
+    key: Callable[[R], list[Any]],
+    item: Callable[[R], T],
 ) -> Page[T]:
     """A page from ``limit + 1`` fetched rows: the one too many tells that there is a next page.
 

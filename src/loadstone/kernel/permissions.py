@@ -60,6 +60,10 @@ def all_permissions() -> list[Permission]:
 READ_PUBLIC: Final = permission("public.read", "Read what everyone may see.")
 """For readers behind the visibility rule: anyone may ask, the rule decides what they get."""
 ADMINISTER: Final = permission(
-    "site.administer", "See and steer the site's inner workings.", rank=Rank.ADMIN, scope="admin", changes=True
+    "site.administer",
+    "See and steer the site's inner workings.",
+    rank=Rank.ADMIN,
+    scope="admin",
+    changes=True,
 )
 INSPECT: Final = permission("site.inspect", "See the site's inner workings.", rank=Rank.ADMIN, scope="admin")

@@ -46,9 +46,7 @@ async def open_platform(
     """Open all that a process needs; ``config.database_url`` must be set (the launcher sets it)."""
     clock = clock or SystemClock()
     database = Database(config.database_url, size=config.database_pool)
-    platform = Platform(
-        config, database, open_store(config), clock, ids or IdSource(clock), Signer(secret_key(config))
-    )
+    platform = Platform(config, database, open_store(config), clock, ids or IdSource(clock), Signer(secret_key(config)))
     await database.open()
     try:
         yield platform

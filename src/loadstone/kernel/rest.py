@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, delete, get, patch, post, put
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import Example
 
@@ -17,8 +18,11 @@ from loadstone.kernel.errors import (
     PreconditionRequiredError,
 )
 from loadstone.kernel.permissions import Permission
+from loadstone.kernel.platform import Platform
 
 Decorated = Callable[[Callable[..., Any]], HTTPRouteHandler]
+Here = NamedDependency[Platform]
+"""The platform, as a route's parameter ``platform: Here``."""
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -54,9 +58,7 @@ def remove(path: str, permission: Permission, **options: Any) -> Decorated:
     return delete(path, **_options(options, permission))
 
 
-def _options(
-    options: dict[str, Any], permission: Permission, *, keyed: bool = False
-) -> dict[str, Any]:
+def _options(options: dict[str, Any], permission: Permission, *, keyed: bool = False) -> dict[str, Any]:
     opt: Mapping[str, Any] = options.pop("opt", {})
     streams: bool = options.pop("streams", False)
     return options | {"opt": {**opt, "permission": permission, "keyed": keyed, "streams": streams}}
@@ -85,5 +87,3 @@ def check_if_match(request: Request[Any, Any, Any], current: str) -> None:
         return
     if current not in (part.strip() for part in given.split(",")):
         raise PreconditionFailedError(headers={"ETag": current})
-
-
