@@ -245,7 +245,7 @@ def test_the_next_start_ends_an_orphan_that_hangs_and_its_children(theatre: Thea
     supervisor.wait()
     orphans = {theatre.pids("web")[0], int(theatre.lines("grandchild")[0].split()[-1])}
     words: list[str] = []
-    assert set(remove_orphans(theatre.folder, words.append)) == orphans
+    assert set(remove_orphans(theatre.folder, words.append, patience=0.2)) == orphans
     assert len(words) == 2
     assert not any(look_at(pid) for pid in orphans)
 
@@ -268,9 +268,7 @@ def test_a_stranger_with_the_id_of_an_old_child_is_left_alone(theatre: Theatre, 
         stranger.wait()
 
 
-def test_a_copy_of_the_folder_does_not_end_the_children_of_the_original(
-    theatre: Theatre, tmp_path: Path
-) -> None:
+def test_a_copy_of_the_folder_does_not_end_the_children_of_the_original(theatre: Theatre, tmp_path: Path) -> None:
     theatre.open(theatre.child("web"))
     assert eventually(lambda: theatre.lines("started"))
     shutil.copytree(theatre.folder, tmp_path / "copy")

@@ -90,6 +90,7 @@ class EmbeddedPostgres:
         self._lock = DataFolderLock(self.data)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder: Path | None = None
+        self._socket_is_ours = False
 
     # -- what others call
 
@@ -216,6 +217,7 @@ class EmbeddedPostgres:
         path = self._cluster.path / "postmaster.pid"
         pid = _first_number(path)
         if pid is None:
+            path.unlink(missing_ok=True)  # empty after a crash of the machine: it can guard nothing
             return
         if self._is_our_server(pid, identity):
             self._log(f"stopping the server that an earlier start has left (process {pid})")
@@ -259,19 +261,20 @@ class EmbeddedPostgres:
                 f"The folder {folder} for the database's socket belongs to somebody else: "
                 f"remove it, or choose a shorter LOADSTONE_DATA."
             )
+        self._socket_is_ours = True
         folder.chmod(0o700)
         identity.give(folder)
         for left in folder.glob(".s.PGSQL.*"):
             left.unlink(missing_ok=True)
 
     def _remove_socket(self) -> None:
-        if not self._lock.held or self._socket_folder is None:
+        if not self._socket_is_ours or self._socket_folder is None:
             return
         with contextlib.suppress(OSError):
             for left in self._socket_folder.glob(".s.PGSQL.*"):
                 left.unlink(missing_ok=True)
             self._socket_folder.rmdir()
-        self._socket_folder = None
+        self._socket_is_ours = False
 
     # -- running
 

@@ -65,9 +65,7 @@ def _number_in(path: Path) -> int:
 
 def _major_of(program: Path) -> int | None:
     try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=True, timeout=20
-        )
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)

@@ -49,8 +49,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 _SINCE: Final[Mapping[str, int]] = {"scram_iterations": 16}
 _NOT_DURABLE: Final[Mapping[str, str]] = {
+    # what is acknowledged still outlives the death of any process: it has been given to the operating system
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",

@@ -36,9 +36,7 @@ class Identity:
     orders: dict[str, Any] = field(default_factory=dict)
     """What ``launch.py`` has to do before it becomes the program; empty for the present user."""
 
-    def command(
-        self, argv: Sequence[str], *, reach: Sequence[Path] = (), death_signal: int | None = None
-    ) -> list[str]:
+    def command(self, argv: Sequence[str], *, reach: Sequence[Path] = (), death_signal: int | None = None) -> list[str]:
         """The command that runs ``argv`` as this user.
 
         ``reach`` are the paths that the program needs; ``death_signal`` is sent to it when this process dies.
@@ -108,9 +106,7 @@ def _name_of(uid: int) -> pwd.struct_passwd | None:
 def _may_become(uid: int) -> bool:
     if sys.platform != "linux":
         return True
-    status = dict(
-        line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line
-    )
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     effective = int(status["CapEff"].strip(), 16)
     return all(effective & bit for bit in _NEEDED) and _is_mapped(uid)
 

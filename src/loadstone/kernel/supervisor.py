@@ -322,16 +322,16 @@ class Supervisor:
 
     def _write_book(self) -> None:
         alive = [(child, child.process) for child in self._children if child.process]
-        book = _Book(
-            self._mark, [_Record(child.spec.name, process.pid, child.started) for child, process in alive]
-        )
+        book = _Book(self._mark, [_Record(child.spec.name, process.pid, child.started) for child, process in alive])
         fresh = self._folder / f"{_FILE}.new"
         fresh.write_bytes(msgspec.json.format(msgspec.json.encode(book)))
         fresh.replace(self._folder / _FILE)
 
 
-def remove_orphans(folder: Path, log: Callable[[str], None] = print) -> list[int]:
+def remove_orphans(folder: Path, log: Callable[[str], None] = print, *, patience: float = 10.0) -> list[int]:
     """End the children of a supervisor of this folder that was killed; returns their process ids.
+
+    Each gets ``patience`` seconds to finish what it does.
 
     The caller holds the folder's lock, so no supervisor of it lives. A process is ours when it carries the
     killed supervisor's mark in its environment (elsewhere than on Linux: when id and start time are those in
@@ -350,7 +350,7 @@ def remove_orphans(folder: Path, log: Callable[[str], None] = print) -> list[int
     ended = []
     for running in _marked(book):
         log(f"ending process {running.pid}, left by an earlier start: {' '.join(running.argv)[:100]}")
-        steps = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
+        steps = [(signal.SIGTERM, patience), (signal.SIGKILL, 5.0)]
         if end_process(running.pid, partial(is_still, running), steps):
             ended.append(running.pid)
     return ended
