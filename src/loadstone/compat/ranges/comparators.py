@@ -15,14 +15,14 @@ Comparator = Callable[[str, str, bool], Range]
 """(operator or "", version text, whether it was quoted) to the versions it allows."""
 
 _TOKEN = re.compile(
-    r"""\s*(?:
+    r"""[\s,]*+(?:
         (?P<or>\|\|)
-      | (?P<op>>=|<=|!=|==|=|>|<|~|\^)?\s*
-        (?: "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<bare>[^\s"|<>=!~^][^\s"|]*+) )
+      | (?P<op>>=|<=|!=|==|=|>|<|~|\^)?\s*+
+        (?: "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<bare>[^\s",|<>=!~^](?:[^\s",|]|,(?![\s",|<>=!~^]|\Z))*+) )
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_BARE = re.compile(r"[^\s\"|<>=!~^*\\][^\s\"|*\\]*")
+_BARE = re.compile(r"[^\s\",|<>=!~^*\\][^\s\",|*\\]*")
 _RESERVED = frozenset({"none", "any"})
 
 
@@ -43,7 +43,7 @@ def parse_comparators(text: str, comparator: Comparator) -> Range:
 
 def _conjunctions(text: str) -> Iterator[list[tuple[str, str, bool]]]:
     terms: list[tuple[str, str, bool]] = []
-    position, end = 0, len(text.rstrip())
+    position, end = 0, len(text.rstrip(" \t\r\n,"))
     while position < end:
         token = _TOKEN.match(text, position)
         if token is None:
@@ -69,12 +69,7 @@ def _complete(terms: list[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]
 def _term(token: re.Match[str]) -> tuple[str, str, bool]:
     if token["bare"] is None:
         return (token["op"] or "", re.sub(r"\\(.)", r"\1", token["quoted"], flags=re.DOTALL), True)
-    bare: str = token["bare"]
-    trimmed = bare.rstrip(",")  # ">=1.0, <2.0" is how people write lists
-    if not trimmed:
-        msg = "there is a comma where a version should be"
-        raise MalformedComparators(msg)
-    return (token["op"] or "", trimmed, False)
+    return (token["op"] or "", token["bare"], False)
 
 
 def compare_with(operator: str, key: SortKey, raw: str) -> Range | None:
@@ -91,19 +86,19 @@ def compare_with(operator: str, key: SortKey, raw: str) -> Range | None:
     return None
 
 
-def format_comparators(
-    versions: Range, *, exact: str = "=", spell: Callable[[str], str] | None = None
-) -> str:
+def format_comparators(versions: Range, *, exact: str = "=", spell: Callable[[str], str] | None = None) -> str:
     """`versions` in comparator syntax, `*` for any, `none` for none.
 
     `exact` stands before a single version; `spell` writes a version text, by default in quotes if need be.
     """
     if versions.is_empty:
         return "none"
-    return " || ".join(_format_interval(i, exact, spell or quoted_if_needed) for i in versions.intervals)
+    return " || ".join(format_interval(interval, exact, spell) for interval in versions.intervals)
 
 
-def _format_interval(interval: Interval, exact: str, spell: Callable[[str], str]) -> str:
+def format_interval(interval: Interval, exact: str, spell: Callable[[str], str] | None = None) -> str:
+    """One interval as `format_comparators` writes it."""
+    spell = spell or quoted_if_needed
     if interval.is_any:
         return "*"
     if interval.is_single:
@@ -118,7 +113,7 @@ def _format_interval(interval: Interval, exact: str, spell: Callable[[str], str]
 
 def quoted_if_needed(raw: str) -> str:
     """A version text as it may stand in comparator syntax."""
-    if _BARE.fullmatch(raw) and not raw.endswith(",") and raw not in _RESERVED:
+    if _BARE.fullmatch(raw) and raw not in _RESERVED:
         return raw
     escaped = raw.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -61,9 +61,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 def _joined(low: Interval, high: Interval) -> Interval:
-    return Interval(
-        low.low_key, low.low_raw, low.low_inclusive, high.high_key, high.high_raw, high.high_inclusive
-    )
+    return Interval(low.low_key, low.low_raw, low.low_inclusive, high.high_key, high.high_raw, high.high_inclusive)
 
 
 def _low_rank(interval: Interval) -> tuple[int, bytes, int]:

@@ -14,7 +14,7 @@ Channel = Literal["release", "beta", "alpha"]
 CACHED_LENGTH = 128
 """Longer texts are not remembered, so that a flood of huge strings cannot fill the caches."""
 
-MAX_RANGE_LENGTH = 8192
+MAX_RANGE_LENGTH = 2048
 """Characters that a range may have; a longer one is a mistake or an attack."""
 
 

@@ -41,18 +41,12 @@ class CkanScheme(ComparatorScheme):
             return "0", raw
         epoch = found[1].lstrip("0") or "0"
         if len(epoch) > _LARGEST_EPOCH_DIGITS:
-            raise self._invalid(
-                raw, f"the epoch before the colon has more than {_LARGEST_EPOCH_DIGITS} digits"
-            )
+            raise self._invalid(raw, f"the epoch before the colon has more than {_LARGEST_EPOCH_DIGITS} digits")
         return epoch, found[2]
 
 
 def _turns(version: str) -> list[bytes]:
-    return [
-        _encode_text(turn[1]) + number(turn[2])
-        for turn in _TURN.finditer(version)
-        if turn.end() > turn.start()
-    ]
+    return [_encode_text(turn[1]) + number(turn[2]) for turn in _TURN.finditer(version) if turn.end() > turn.start()]
 
 
 def _encode_text(part: str) -> bytes:

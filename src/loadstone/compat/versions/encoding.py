@@ -4,9 +4,7 @@ Every piece delimits itself, so that a longer neighbour never changes how two ke
 """
 
 _LONG = 0xF0
-_SHORT_NUMBERS = tuple(
-    bytes((len(str(n) if n else ""),)) + (str(n) if n else "").encode() for n in range(1000)
-)
+_SHORT_NUMBERS = tuple(bytes((len(str(n) if n else ""),)) + (str(n) if n else "").encode() for n in range(1000))
 
 
 def number(digits: str) -> bytes:

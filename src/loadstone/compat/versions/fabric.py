@@ -6,9 +6,9 @@ very first of 1.4); anything as build metadata. Texts that Fabric would only com
 
 import re
 
-from loadstone.compat.ranges import Range, SortKey
+from loadstone.compat.ranges import InvalidRange, Range, SortKey
 from loadstone.compat.ranges.comparators import compare_with, format_comparators
-from loadstone.compat.versions.base import BaseScheme, Version
+from loadstone.compat.versions.base import BaseScheme, InvalidVersion, Version
 from loadstone.compat.versions.encoding import number
 from loadstone.compat.versions.guess import line, prerelease_channel
 from loadstone.compat.versions.semver import encode_identifiers, increment
@@ -42,9 +42,7 @@ class FabricScheme(BaseScheme):
     def _parts(self, raw: str) -> tuple[list[str], str | None]:
         release, pre = _split(raw)
         if pre is not None and not _PRERELEASE.fullmatch(pre):
-            raise self._invalid(
-                raw, "the part after - must be letters, digits and hyphens between single dots"
-            )
+            raise self._invalid(raw, "the part after - must be letters, digits and hyphens between single dots")
         numbers = release.split(".")
         for text in numbers:
             self._check_number(raw, text)
@@ -62,6 +60,17 @@ class FabricScheme(BaseScheme):
     def format_range(self, r: Range) -> str:
         """Build metadata, which may hold anything, is left out of the bounds: it has no part in the order."""
         return format_comparators(r, exact="", spell=lambda raw: raw.partition("+")[0])
+
+    def accepts_pattern(self, text: str) -> bool:
+        """Whether `text` is a version, or one whose last numbers are x, X or * as in "1.2.x"."""
+        try:
+            if any(part in _WILDCARDS for part in _split(text)[0].split(".")):
+                self._comparator(text, text)
+            else:
+                self._parts(text)
+        except (InvalidRange, InvalidVersion):
+            return False
+        return True
 
     def _parse_range(self, text: str) -> Range:
         """Comparators between spaces must all hold; `||` stands for fabric.mod.json's array of predicates."""

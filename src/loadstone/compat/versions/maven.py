@@ -78,9 +78,7 @@ class MavenScheme(BaseScheme):
         low, comma, high = (part.strip() for part in found[2].partition(","))
         if not comma:
             if not (low and low_inclusive and high_inclusive):
-                raise self._invalid_range(
-                    text, "a single version must stand in square brackets, such as [1.0]"
-                )
+                raise self._invalid_range(text, "a single version must stand in square brackets, such as [1.0]")
             key = self.key(low)
             return Interval(key, low, True, key, low, True)
         if "," in high:
@@ -125,9 +123,7 @@ def _items(version: str) -> list[_Item]:
             continue
         follows_number = not expects_item
         last = token.end() == len(version)
-        nests = fresh or (
-            in_list > 0 and (follows_number or bool(token["tail"]) or (bool(token["word"]) and last))
-        )
+        nests = fresh or (in_list > 0 and (follows_number or bool(token["tail"]) or (bool(token["word"]) and last)))
         items.append(_item(token, nests))
         fresh, in_list = False, 1 if nests else in_list + 1
         expects_item = False
@@ -173,7 +169,7 @@ def _encode(items: list[_Item]) -> bytes:
         if side == 0:
             pieces.append(b"\x02")
             return b"".join(pieces)
-        depth = 2 if item.nests else 1
+        depth = 2 if item.nests and position else 1
         pieces.append(bytes((2 + side * depth,)))
     return b"".join(pieces) + _END
 

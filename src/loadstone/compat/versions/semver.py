@@ -57,9 +57,7 @@ class SemverScheme(BaseScheme):
     @staticmethod
     def _encode(major: str, minor: str, patch: str, pre: str | None) -> SortKey:
         release = number(major) + number(minor) + number(patch)
-        return SortKey(
-            release + (_RELEASE if pre is None else _PRERELEASE + encode_identifiers(pre.split(".")))
-        )
+        return SortKey(release + (_RELEASE if pre is None else _PRERELEASE + encode_identifiers(pre.split("."))))
 
     def format_range(self, r: Range) -> str:
         return format_comparators(r, exact="")
@@ -169,6 +167,4 @@ def _reason(raw: str) -> str:
         return "it must start with three numbers such as 1.0.0"
     if re.match(r"(?:[0-9]+\.){0,2}0[0-9]", raw):
         return "a number has a leading zero"
-    return (
-        "what follows the three numbers must be -identifiers and +build, of letters, digits, dots and hyphens"
-    )
+    return "what follows the three numbers must be -identifiers and +build, of letters, digits, dots and hyphens"

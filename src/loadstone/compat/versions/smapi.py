@@ -93,6 +93,4 @@ def _reason(raw: str) -> str:
         return "a number has a leading zero"
     if not re.match(r"[0-9]++\.[0-9]++(?:\.[0-9]++){0,2}(?![0-9.])", raw):
         return "it must start with two or three numbers such as 1.0.0"
-    return (
-        "after the numbers only -tag and +build may follow: letters and digits between single dots or hyphens"
-    )
+    return "after the numbers only -tag and +build may follow: letters and digits between single dots or hyphens"
