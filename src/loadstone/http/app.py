@@ -2,23 +2,24 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
+import msgspec
 from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
 
-from loadstone import __version__
 from loadstone.catalog.routes import ROUTES as CATALOG
+from loadstone.http import openapi
 from loadstone.http.edge import Edge
 from loadstone.http.gate import Gate
 from loadstone.http.problems import problem_response
 from loadstone.identity.models import Actor
 from loadstone.identity.routes import ROUTES as IDENTITY
 from loadstone.kernel.config import Config
+from loadstone.kernel.errors import UnavailableError
 from loadstone.kernel.permissions import Permission
 from loadstone.kernel.platform import Platform, open_platform
 
@@ -42,64 +43,56 @@ def check_routes(routes: list[HTTPRouteHandler]) -> None:
             raise UndeclaredPermissionError(f"{name} changes something under {declared.name}, a permission to read")
 
 
+class _Holder:
+    """The opened platform of a running application."""
+
+    platform: Platform | None = None
+
+    def current(self) -> Platform:
+        if self.platform is None:
+            raise UnavailableError("Starting or stopping.")
+        return self.platform
+
+
 def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
     """The ASGI application. ``platform`` hands in an opened one; else it opens with the server's lifespan."""
     check_routes(ROUTES)
-    holder: dict[str, Platform] = {}
-
-    def current() -> Platform:
-        return holder["platform"]
+    holder = _Holder()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            opened: Platform = platform or await stack.enter_async_context(open_platform(config))
-            holder["platform"] = opened
-            edge.attach(opened)
+            holder.platform = platform or await stack.enter_async_context(open_platform(config))
+            edge.attach(holder.platform)
             try:
                 yield
             finally:
                 edge.attach(None)
 
-    app = Litestar(
-        route_handlers=list(ROUTES),
-        middleware=[DefineMiddleware(Gate, platform=current)],
-        exception_handlers={Exception: problem_response},
-        dependencies={
-            "platform": Provide(_provider(current), sync_to_thread=False),
-            "actor": Provide(_actor, sync_to_thread=False),
-        },
-        lifespan=[lifespan],
-        openapi_config=openapi_config(),
-        request_max_body_size=None,
-        debug=False,
-    )
-    edge = Edge(app, _no_files)
+    app = _assemble(holder.current, lifespan)
+    edge = Edge(app, _no_files, cache(lambda: msgspec.json.encode(openapi.document(app))))
     return edge
 
 
-def openapi_config() -> OpenAPIConfig:
-    """OpenAPI 3.1 of the REST interface."""
-    return OpenAPIConfig(
-        title="Loadstone",
-        version=__version__,
-        description="Publish, find, install and keep mods working.",
-        path="/",
-        use_handler_docstrings=True,
-        components=Components(
-            security_schemes={
-                "token": SecurityScheme(type="http", scheme="bearer", description="A personal token, lds_…"),
-                "session": SecurityScheme(type="apiKey", name="loadstone_session", security_scheme_in="cookie"),
-            }
-        ),
+def _assemble(current: Callable[[], Platform], *lifespan: Any) -> Litestar:
+    return Litestar(
+        route_handlers=list(ROUTES),
+        middleware=[DefineMiddleware(cast("Any", Gate), platform=current)],
+        exception_handlers={Exception: problem_response},
+        dependencies={
+            "platform": Provide(current, sync_to_thread=False),
+            "actor": Provide(_actor, sync_to_thread=False),
+        },
+        lifespan=list(lifespan),
+        openapi_config=openapi.config(),
+        request_max_body_size=None,
+        debug=False,
     )
 
 
-def _provider(current: Callable[[], Platform]) -> Callable[[], Platform]:
-    def provide() -> Platform:
-        return current()
-
-    return provide
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document without a running platform; ``loadstone openapi`` prints it."""
+    return openapi.document(_assemble(_Holder().current))
 
 
 def _actor(request: Request[Any, Any, Any]) -> Actor:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -37,11 +38,12 @@ _ETAG_TYPES: Final = (b"application/json", b"text/html", b"application/atom+xml"
 
 
 class Edge:
-    """Wraps the application; ``files`` serves signed download links."""
+    """Wraps the application; ``files`` serves signed download links, ``openapi`` gives the document."""
 
-    def __init__(self, app: Any, files: Any) -> None:
+    def __init__(self, app: Any, files: Any, openapi: Callable[[], bytes]) -> None:
         self._app = app
         self._files = files
+        self._openapi = openapi
         self._platform: Platform | None = None
         self._serial = 0
         self._prefix = hashlib.blake2b(str(time.time_ns()).encode(), digest_size=5).hexdigest()
@@ -83,6 +85,8 @@ class Edge:
             await self._ready(answer)
         elif path == "/metrics":
             await self._metrics(answer)
+        elif path == "/openapi.json":
+            await _send_text(answer, 200, self._openapi(), b"application/json", b"public, max-age=300")
         elif path.startswith("/files/") and self._platform is not None:
             await self._files(self._platform, scope, receive, answer)
         else:
@@ -195,7 +199,7 @@ class _Answer:
         if self._method not in {"GET", "HEAD"} or self._if_none_match is None:
             return False
         tag: bytes = next(v for n, v in message["headers"] if n.lower() == b"etag")
-        return _matches(self._if_none_match, tag)
+        return bool(_matches(self._if_none_match, tag))
 
     async def _conditional(self, start: Any, message: Any) -> None:
         tag = next((v for n, v in start["headers"] if n.lower() == b"etag"), None)
@@ -224,11 +228,17 @@ def _matches(if_none_match: bytes, tag: bytes) -> bool:
     return any(part.strip().removeprefix(b"W/") == bare for part in if_none_match.split(b","))
 
 
-async def _send_text(send: Any, status: int, body: bytes, kind: bytes = b"text/plain; charset=utf-8") -> None:
+async def _send_text(
+    send: Any,
+    status: int,
+    body: bytes,
+    kind: bytes = b"text/plain; charset=utf-8",
+    cache: bytes = b"no-store",
+) -> None:
     headers = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
+        (b"cache-control", cache),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
