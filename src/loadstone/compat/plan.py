@@ -91,9 +91,7 @@ def assemble(
     )
 
 
-def _needed(
-    view: View, plan: Mapping[int, int], roots: Iterable[int], facts: Sequence[Clause]
-) -> dict[int, set[int]]:
+def _needed(view: View, plan: Mapping[int, int], roots: Iterable[int], facts: Sequence[Clause]) -> dict[int, set[int]]:
     """Packages reachable from what was asked for, each with those that need it."""
     parents: dict[int, set[int]] = {at: set() for at in sorted(roots) if at in plan}
     for fact in facts:

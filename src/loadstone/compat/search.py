@@ -34,9 +34,7 @@ class Budget:
 
     __slots__ = ("_clock", "_deadline", "limit", "steps")
 
-    def __init__(
-        self, steps: int, seconds: float | None = None, clock: Callable[[], float] | None = None
-    ) -> None:
+    def __init__(self, steps: int, seconds: float | None = None, clock: Callable[[], float] | None = None) -> None:
         self.limit = steps
         self.steps = 0
         self._clock = clock
@@ -355,9 +353,7 @@ class Search:
         self.costs[package] = cost
         if self.total <= self.bound:
             return None
-        return Clause(
-            tuple((p, objective.cheaper(p, paid)) for p, paid in sorted(self.costs.items()) if paid), None
-        )
+        return Clause(tuple((p, objective.cheaper(p, paid)) for p, paid in sorted(self.costs.items()) if paid), None)
 
     # -- decisions ----------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class View:
         self._owned = frozenset(surroundings.owned)
         self._channels = frozenset(surroundings.channels)
         self._package_channels = dict(surroundings.package_channels)
-        self._fits = rulebook.fits
+        self.fits = rulebook.fits
         self.open_axes = [
             axis
             for axis, is_open in (
@@ -77,7 +77,7 @@ class View:
         for axis in self.open_axes:
             index = self.universe.axes[axis]
             mask = self.base[index] & ~ABSENT
-            found.append(Clause(((index, mask),), Why("axis", index, mask, (), (), axis)))
+            found.append(Clause(((index, mask),), Why("axis-choice", index, mask, (), (), axis)))
         return found
 
     def blocked(self, index: int) -> list[tuple[Obstacle, int]]:
@@ -119,7 +119,7 @@ class View:
         return universe.packages[index].every
 
     def _passed(self, index: int) -> Iterable[tuple[Obstacle, int]]:
-        fit = self._fits(index)
+        fit = self.fits(index)
         package = self.universe.packages[index].package
         here = self.surroundings
         if package.kind == "dlc":
@@ -144,7 +144,7 @@ class View:
     def _needs_of_axis(self, index: int, axis: str) -> Iterable[Clause]:
         """One clause for each group of releases that need the same values of the axis."""
         universe = self.universe
-        fit = self._fits(index)
+        fit = self.fits(index)
         if universe.packages[index].package.kind == "dlc":
             return
         at = universe.axes[axis]

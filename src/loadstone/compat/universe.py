@@ -259,9 +259,7 @@ class Provision(msgspec.Struct, frozen=True):
 class Universe:
     """All packages and claims of one game. Build it with `build_universe`."""
 
-    def __init__(
-        self, packages: Sequence[Package], claims: Iterable[Claim], builds: BuildLine, scheme: Scheme
-    ) -> None:
+    def __init__(self, packages: Sequence[Package], claims: Iterable[Claim], builds: BuildLine, scheme: Scheme) -> None:
         self.scheme = scheme
         self.builds = builds
         self.memo: dict[object, object] = {}
@@ -366,6 +364,11 @@ class Universe:
                     for target in claim.targets:
                         found[target.name] = (*found.get(target.name, ()), claim)
         return found
+
+    @cached_property
+    def claim_index(self) -> dict[str, Claim]:
+        """Claim id → claim."""
+        return {claim.id: claim for claims in self.claims.values() for claim in claims}
 
     @cached_property
     def release_index(self) -> dict[str, tuple[int, int]]:
