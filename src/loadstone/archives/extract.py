@@ -75,9 +75,7 @@ def _wanted(entries: Iterable[Entry], limits: Limits) -> dict[str, Entry]:
     total = 0
     for entry in entries:
         if canonical(entry.path, limits) != entry.path:
-            raise RefusedError(
-                "path-not-canonical", f"{shown(entry.path)} in the manifest is not a canonical path."
-            )
+            raise RefusedError("path-not-canonical", f"{shown(entry.path)} in the manifest is not a canonical path.")
         key = collision_key(entry.path)
         if key in keys:
             raise RefusedError("path-collision", f"{shown(entry.path)} occurs twice in the manifest.")
@@ -138,9 +136,7 @@ class _Writer:
         file, self._file = self._file, -1
         os.close(file)
         if self._left or self._digest.hexdigest() != promised.sha256:
-            raise RefusedError(
-                "digest-mismatch", f"{shown(entry.path)} has other bytes than its manifest says."
-            )
+            raise RefusedError("digest-mismatch", f"{shown(entry.path)} has other bytes than its manifest says.")
         self.written.append(entry.path)
         if self._progress:
             self._progress(entry.path, entry.size)
@@ -148,9 +144,7 @@ class _Writer:
     def finish(self) -> None:
         missing = self._wanted.keys() - set(self.written)
         if missing:
-            raise RefusedError(
-                "entry-missing", f"{shown(min(missing))} is in the manifest and not in the archive."
-            )
+            raise RefusedError("entry-missing", f"{shown(min(missing))} is in the manifest and not in the archive.")
 
     def abandon(self) -> None:
         if self._file >= 0:

@@ -100,9 +100,7 @@ def _no_archive(source: Source, kind: str) -> RefusedError:
     inside = _has_zip_end(source) or _has_signature(source)
     if kind in EXECUTABLE_TYPES or kind == "script":
         if inside:
-            return RefusedError(
-                "self-extracting", "The file is a self-extracting program; upload a plain archive."
-            )
+            return RefusedError("self-extracting", "The file is a self-extracting program; upload a plain archive.")
         return RefusedError("not-an-archive", "The file is a program, not an archive.")
     if inside:
         return RefusedError("polyglot", "The file has an archive hidden behind other data.")
@@ -134,9 +132,7 @@ def declared_format(name: str, kind: str) -> None:
     for extension, kinds in _PROMISES.items():
         if lower.endswith(extension):
             if kind not in kinds:
-                raise RefusedError(
-                    "type-mismatch", f"{shown(name)} is named like a {kinds[0]} and is a {kind}."
-                )
+                raise RefusedError("type-mismatch", f"{shown(name)} is named like a {kinds[0]} and is a {kind}.")
             return
     if _NOT_ARCHIVES.fullmatch(name):
         raise RefusedError("type-mismatch", f"{shown(name)} is a {kind} under the name of something else.")

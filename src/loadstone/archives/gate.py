@@ -85,9 +85,7 @@ class Gate:
             reason = Reason("memory-limit", "The archive needs more memory than is allowed to be read.")
             return Inspection("refuse", (reason,), kind)
         except RecursionError:
-            return Inspection(
-                "refuse", (Reason("damaged", "The archive's structure is nested too deeply."),), kind
-            )
+            return Inspection("refuse", (Reason("damaged", "The archive's structure is nested too deeply."),), kind)
         self.entries.sort(key=lambda entry: entry.path)
         facts = Facts(
             manifests=tuple(self.manifests),
@@ -112,9 +110,7 @@ class Gate:
         if mixed_case:
             self.warn("mixed-case-folder", f"The folder {shown(mixed_case)} is spelled in two ways.")
         if self.profile.expected_paths and not any(self.expected.match(entry.path) for entry in self.entries):
-            self.warn(
-                "unexpected-layout", f"Nothing in the archive lies where {self.profile.name} looks for mods."
-            )
+            self.warn("unexpected-layout", f"Nothing in the archive lies where {self.profile.name} looks for mods.")
 
 
 class _Level:
@@ -162,9 +158,7 @@ class _Level:
             raise RefusedError("path-refused", f"{shown(path)} may not be in a mod of this game.")
         program = entry.type in EXECUTABLE_TYPES
         if program and _PASSIVE.fullmatch(entry.path.rpartition(".")[2]):
-            raise RefusedError(
-                "disguised-program", f"{shown(path)} is a program under the name of a document."
-            )
+            raise RefusedError("disguised-program", f"{shown(path)} is a program under the name of a document.")
         if not program and entry.type not in SCRIPT_TYPES and not is_script_name(entry.path):
             return
         if len(gate.executables) < MAX_LISTED:
@@ -172,9 +166,7 @@ class _Level:
         if gate.profile.executables == "allow" or gate.programs.match(entry.path):
             return
         if program and gate.profile.executables == "refuse":
-            raise RefusedError(
-                "program-unexpected", f"{shown(path)} is a program, which mods of this game never need."
-            )
+            raise RefusedError("program-unexpected", f"{shown(path)} is a program, which mods of this game never need.")
         if program:
             gate.warn("program", f"{shown(path)} is a program or library.")
 
@@ -200,15 +192,11 @@ class _Level:
         if len(gate.nested) < MAX_LISTED:
             gate.nested.append(path)
         if gate.profile.nested == "refuse":
-            raise RefusedError(
-                "nested-archive", f"{shown(path)} is an archive inside the archive; unpack it first."
-            )
+            raise RefusedError("nested-archive", f"{shown(path)} is an archive inside the archive; unpack it first.")
         if gate.profile.nested == "list":
             return
         if self._depth >= gate.limits.max_depth:
-            raise RefusedError(
-                "nested-too-deep", f"{shown(path)} is more than {gate.limits.max_depth} archives deep."
-            )
+            raise RefusedError("nested-too-deep", f"{shown(path)} is more than {gate.limits.max_depth} archives deep.")
         if piece is None:
             if entry.size > gate.limits.max_nested_bytes:
                 raise RefusedError(

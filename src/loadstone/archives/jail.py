@@ -59,9 +59,7 @@ def _main(arguments: list[str]) -> int:
     try:
         result = Gate(request.limits, request.profile, reopened=needs.reopen).inspect(source, request.name)
     except MemoryError:
-        result = Inspection(
-            "refuse", (Reason("memory-limit", "The archive needs more memory than is allowed."),)
-        )
+        result = Inspection("refuse", (Reason("memory-limit", "The archive needs more memory than is allowed."),))
     result = msgspec.structs.replace(result, cpu_ms=int(time.process_time() * 1000), peak_mb=_peak(memory))
     _write(msgspec.msgpack.encode(result))
     return 0

@@ -41,9 +41,7 @@ def canonical(name: str, limits: Limits) -> str:
     _check_whole(path, limits)
     parts = [_component(part, path) for part in path.split("/")]
     if len(parts) > limits.max_path_depth:
-        raise RefusedError(
-            "path-too-deep", f"{shown(path)} is more than {limits.max_path_depth} folders deep."
-        )
+        raise RefusedError("path-too-deep", f"{shown(path)} is more than {limits.max_path_depth} folders deep.")
     result = "/".join(parts)
     if len(result.encode()) > limits.max_path_bytes:
         raise RefusedError("path-too-long", f"{shown(path)} is longer than {limits.max_path_bytes} bytes.")
@@ -65,9 +63,7 @@ def shown(path: str) -> str:
     log.
     """
     short = path if len(path) <= 120 else f"{path[:80]}…{path[-30:]}"
-    escaped = (
-        short.encode("unicode_escape", "surrogatepass").decode("ascii") if not short.isprintable() else short
-    )
+    escaped = short.encode("unicode_escape", "surrogatepass").decode("ascii") if not short.isprintable() else short
     return f"“{escaped}”"
 
 
@@ -92,9 +88,7 @@ def _check_whole(path: str, limits: Limits) -> None:
 
 def _check_unicode(path: str) -> None:
     if _DECEPTIVE.search(path):
-        raise RefusedError(
-            "path-deceptive", f"{shown(path)} contains characters that change how it is displayed."
-        )
+        raise RefusedError("path-deceptive", f"{shown(path)} contains characters that change how it is displayed.")
     if any("\ud800" <= char <= "\udfff" for char in path):
         raise RefusedError("path-encoding", f"{shown(path)} is not valid text.")
     # Windows maps full-width dots and slashes to plain ones when a program uses its 8-bit calls.
@@ -116,9 +110,7 @@ def _component(part: str, path: str) -> str:
     if _RESERVED.match(part):
         raise RefusedError("path-reserved", f"{shown(path)} uses a name that Windows reserves for a device.")
     if len(part) * 4 > MAX_COMPONENT_BYTES and len(part.encode()) > MAX_COMPONENT_BYTES:
-        raise RefusedError(
-            "path-too-long", f"{shown(path)} has a name longer than {MAX_COMPONENT_BYTES} bytes."
-        )
+        raise RefusedError("path-too-long", f"{shown(path)} has a name longer than {MAX_COMPONENT_BYTES} bytes.")
     return part
 
 
@@ -130,12 +122,8 @@ def _check_characters(part: str, path: str) -> None:
             "path-backslash", f"{shown(path)} contains a backslash, which is a separator on Windows only."
         )
     if _FORBIDDEN.search(part):
-        raise RefusedError(
-            "path-unportable", f"{shown(path)} contains a character that Windows does not allow."
-        )
+        raise RefusedError("path-unportable", f"{shown(path)} contains a character that Windows does not allow.")
     if part[-1] in ". ":
         raise RefusedError("path-trailing-dot", f"{shown(path)} has a name that ends in a dot or a space.")
     if part[-1].isspace() or part[0].isspace():
-        raise RefusedError(
-            "path-trailing-dot", f"{shown(path)} has a name that begins or ends in white space."
-        )
+        raise RefusedError("path-trailing-dot", f"{shown(path)} has a name that begins or ends in white space.")

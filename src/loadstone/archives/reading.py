@@ -36,16 +36,12 @@ class Budget:
             return
         if self.spent > self._limits.max_total_bytes:
             raise RefusedError("total-too-large", "The archive unpacks to more than is allowed.")
-        raise RefusedError(
-            "ratio", f"The archive unpacks to more than {self._limits.max_ratio} times its size."
-        )
+        raise RefusedError("ratio", f"The archive unpacks to more than {self._limits.max_ratio} times its size.")
 
     def count_entry(self) -> None:
         self.entries += 1
         if self.entries > self._limits.max_entries:
-            raise RefusedError(
-                "too-many-entries", f"The archive has more than {self._limits.max_entries} entries."
-            )
+            raise RefusedError("too-many-entries", f"The archive has more than {self._limits.max_entries} entries.")
 
 
 class Visitor(Protocol):

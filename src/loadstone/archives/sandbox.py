@@ -83,9 +83,7 @@ def die_with_parent(parent: int) -> Layer:
     _prctl(_PR_SET_DUMPABLE, 0)
     if held and os.getppid() != parent:
         os._exit(1)
-    return Layer(
-        "dies-with-parent", held, "set" if held else "not offered by this system; the wall clock remains"
-    )
+    return Layer("dies-with-parent", held, "set" if held else "not offered by this system; the wall clock remains")
 
 
 def cut_network() -> Layer:
@@ -98,9 +96,7 @@ def cut_network() -> Layer:
         flags |= _CLONE_NEWUSER
     if _LIBC.unshare(flags) == 0:
         return Layer(name, active=True, why="an empty one")
-    return Layer(
-        name, active=False, why=f"the kernel does not allow it ({_error()}); seccomp forbids sockets"
-    )
+    return Layer(name, active=False, why=f"the kernel does not allow it ({_error()}); seccomp forbids sockets")
 
 
 def limit_resources(memory: int, cpu: int) -> Layer:
@@ -236,9 +232,7 @@ def seccomp(*, opens: bool = False) -> Layer:
     program = _program(machine[0], machine[1], opens=opens)
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    held = _prctl(
-        _PR_SET_SECCOMP, 2, ctypes.cast(ctypes.create_string_buffer(header, len(header)), ctypes.c_void_p)
-    )
+    held = _prctl(_PR_SET_SECCOMP, 2, ctypes.cast(ctypes.create_string_buffer(header, len(header)), ctypes.c_void_p))
     return Layer(name, held, "only harmless system calls" if held else _error())
 
 

@@ -57,9 +57,7 @@ class PathTree:
 
     def _count(self) -> None:
         if len(self) > self._limits.max_entries:
-            raise RefusedError(
-                "too-many-entries", f"The archive has more than {self._limits.max_entries} entries."
-            )
+            raise RefusedError("too-many-entries", f"The archive has more than {self._limits.max_entries} entries.")
 
     def _imply(self, path: str, key: str) -> None:
         """Note the parents of `path`, nearest first, until one is known."""
@@ -83,6 +81,4 @@ class PathTree:
             return
         if other == path:
             raise RefusedError("path-duplicate", f"{shown(path)} occurs twice in the archive.")
-        raise RefusedError(
-            "path-collision", f"{shown(path)} and {shown(other)} are the same name on Windows or macOS."
-        )
+        raise RefusedError("path-collision", f"{shown(path)} and {shown(other)} are the same name on Windows or macOS.")

@@ -57,9 +57,7 @@ async def inspect(
     """As `inspect_sync`, without blocking the loop. Cancelling kills the jail before it returns."""
     cancelled = threading.Event()
     work = asyncio.ensure_future(
-        asyncio.to_thread(
-            _inspect, path, limits or Limits(), profile, path.name if name is None else name, cancelled
-        )
+        asyncio.to_thread(_inspect, path, limits or Limits(), profile, path.name if name is None else name, cancelled)
     )
     try:
         return await asyncio.shield(work)
@@ -85,9 +83,7 @@ def jail_layers() -> list[tuple[str, bool, str]]:
     return own + layers
 
 
-def _inspect(
-    path: Path, limits: Limits, profile: Profile, name: str, cancelled: threading.Event
-) -> Inspection:
+def _inspect(path: Path, limits: Limits, profile: Profile, name: str, cancelled: threading.Event) -> Inspection:
     from loadstone.archives.jail_request import encode_request
 
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
@@ -105,23 +101,15 @@ def _judge(spoken: _Spoken, limits: Limits, packed: int) -> Inspection:
         return Inspection("refuse", (Reason(code, detail),), cpu_ms=spoken.cpu_ms, peak_mb=spoken.peak_mb)
 
     if spoken.ended == "wall-clock":
-        return refuse(
-            "time-limit", f"Reading the archive took longer than {limits.wall_allowance(packed)} seconds."
-        )
+        return refuse("time-limit", f"Reading the archive took longer than {limits.wall_allowance(packed)} seconds.")
     if spoken.ended == "too-much":
         return refuse("jail-nonsense", "Reading the archive gave an answer that is too large.")
     if spoken.ended == "cancelled":
         return refuse("cancelled", "The inspection was cancelled.")
     if spoken.code != 0:
         if spoken.complaint:
-            _log.warning(
-                "jail ended with %s: %s", spoken.code, spoken.complaint[-2000:].decode("utf-8", "replace")
-            )
-        if (
-            _POSIX
-            and spoken.code in (-signal.SIGXCPU, -signal.SIGKILL)
-            and spoken.cpu_ms >= limits.cpu_seconds * 900
-        ):
+            _log.warning("jail ended with %s: %s", spoken.code, spoken.complaint[-2000:].decode("utf-8", "replace"))
+        if _POSIX and spoken.code in (-signal.SIGXCPU, -signal.SIGKILL) and spoken.cpu_ms >= limits.cpu_seconds * 900:
             return refuse(
                 "time-limit",
                 f"Reading the archive took more than {limits.cpu_allowance(packed)} seconds of CPU.",

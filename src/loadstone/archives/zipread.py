@@ -92,9 +92,7 @@ def read_zip(source: Source, plan: ZipPlan, visitor: Visitor, budget: Budget) ->
         else:
             _inflate(window, member, sink)
         if sink.size != member.size:
-            raise RefusedError(
-                "size-lie", f"{shown(member.path)} unpacks to another size than the archive declares."
-            )
+            raise RefusedError("size-lie", f"{shown(member.path)} unpacks to another size than the archive declares.")
         if sink.crc != member.crc:
             raise RefusedError("crc-mismatch", f"{shown(member.path)} is damaged: its checksum does not fit.")
         sink.close()
@@ -115,9 +113,7 @@ def _copy(window: Window, member: Member, sink: EntrySink) -> None:
         # A reader from the front finds the end of such an entry only by this mark, and would stop
         # at the first.
         if member.flags & _STREAMED and DESCRIPTOR in overlap + chunk:
-            raise RefusedError(
-                "descriptor-ambiguous", f"{shown(member.path)} can be read in two ways; store its size."
-            )
+            raise RefusedError("descriptor-ambiguous", f"{shown(member.path)} can be read in two ways; store its size.")
         overlap = chunk[-3:]
         sink.write(chunk)
         at += len(chunk)
@@ -216,6 +212,4 @@ def _lie(member: Member) -> RefusedError:
 
 
 def _hidden(member: Member) -> RefusedError:
-    return RefusedError(
-        "hidden-data", f"There are bytes behind the end of {shown(member.path)}'s compressed data."
-    )
+    return RefusedError("hidden-data", f"There are bytes behind the end of {shown(member.path)}'s compressed data.")

@@ -159,9 +159,7 @@ def _find_end(source: Source) -> _End:
 
 def _check_place(size: int, offset: int, stop: int) -> None:
     if offset + size > stop:
-        raise RefusedError(
-            "truncated", "The archive's directory lies outside of the file; it is cut or damaged."
-        )
+        raise RefusedError("truncated", "The archive's directory lies outside of the file; it is cut or damaged.")
     if offset + size < stop:
         raise RefusedError(
             "hidden-data", "There are bytes before the archive or between its directory and its end record."
@@ -184,9 +182,7 @@ def _locate_end(tail: bytes) -> int:
         raise RefusedError("several-ends", "The archive has more than one end record.")
     if not fitting:
         if seen:
-            raise RefusedError(
-                "trailing-data", "There are bytes after the end of the archive, or its end is cut."
-            )
+            raise RefusedError("trailing-data", "There are bytes after the end of the archive, or its end is cut.")
         raise RefusedError("truncated", "The archive's end record is missing; it is cut or damaged.")
     last = tail.rfind(END)
     if last != fitting[0]:
@@ -219,9 +215,7 @@ def _read_directory(directory: bytes, count: int) -> list[Member]:
     at = 0
     for _ in range(count):
         if at + _CENTRAL.size > len(directory) or directory[at : at + 4] != CENTRAL:
-            raise RefusedError(
-                "directory-malformed", "The archive's directory has fewer entries than it announces."
-            )
+            raise RefusedError("directory-malformed", "The archive's directory has fewer entries than it announces.")
         member, at = _read_central(directory, at)
         members.append(member)
     if at != len(directory):
@@ -318,9 +312,7 @@ def _apply_zip64(field: bytes, size: int, packed: int, offset: int, disk: int) -
     return values[0], values[1], values[2], disk
 
 
-def _apply_full_zip64(
-    field: bytes, size: int, packed: int, offset: int, disk: int
-) -> tuple[int, int, int, int]:
+def _apply_full_zip64(field: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
     """Some writers give the full layout always. It is taken where it says the same to every reader."""
     if len(field) not in (16, 24, 28):
         raise RefusedError("zip64-mismatch", "A zip64 field has the wrong length.")
@@ -343,9 +335,7 @@ def _check_flags(flags: int, method: int, fields: dict[int, bytes], raw: bytes) 
     if flags & _ENCRYPTED_FLAGS or _X_STRONG in fields or _X_AES in fields or method == 99:
         raise RefusedError("encrypted", f"{_quote(raw)} is encrypted; upload the archive without a password.")
     if flags & ~_ALLOWED_FLAGS:
-        raise RefusedError(
-            "flag-unsupported", f"{_quote(raw)} uses zip features that not every program can read."
-        )
+        raise RefusedError("flag-unsupported", f"{_quote(raw)} uses zip features that not every program can read.")
     if method not in METHODS:
         raise RefusedError(
             "method-unsupported",
@@ -378,9 +368,7 @@ def _unicode_path(field: bytes, raw: bytes, name: str, flags: int) -> str:
     """The name of an Info-ZIP Unicode Path field (APPNOTE 4.6.9), which may only spell the same name
     better.
     """
-    mismatch = RefusedError(
-        "unicode-path-mismatch", f"{_quote(raw)} has a second, different name in an extra field."
-    )
+    mismatch = RefusedError("unicode-path-mismatch", f"{_quote(raw)} has a second, different name in an extra field.")
     if len(field) < 6 or field[0] != 1 or int.from_bytes(field[1:5], "little") != zlib.crc32(raw):
         raise mismatch
     try:
@@ -411,9 +399,7 @@ def _check_kind(member: Member, host: int, attributes: int, fields: dict[int, by
     if attributes & _WINDOWS_REPARSE or len(fields.get(_X_PKWARE_UNIX, b"")) > 12:
         raise RefusedError("link-or-device", f"{shown(member.name)} is a link, not a file.")
     if attributes & (_DOS_VOLUME | _DOS_DEVICE) and host in _HOSTS_DOS:
-        raise RefusedError(
-            "link-or-device", f"{shown(member.name)} is a volume label or a device, not a file."
-        )
+        raise RefusedError("link-or-device", f"{shown(member.name)} is a volume label or a device, not a file.")
     says_directory = kind == _S_IFDIR or (kind == 0 and attributes & _DOS_DIRECTORY)
     if says_directory and not member.directory:
         raise RefusedError(
@@ -430,9 +416,7 @@ def _check_budget(members: list[Member], file_size: int, limits: Limits) -> None
         if member.size > limits.max_entry_bytes:
             raise RefusedError("entry-too-large", f"{shown(member.name)} unpacks to more than is allowed.")
         if member.method == STORED and member.size != member.packed:
-            raise RefusedError(
-                "size-mismatch", f"{shown(member.name)} is stored, yet has two different sizes."
-            )
+            raise RefusedError("size-mismatch", f"{shown(member.name)} is stored, yet has two different sizes.")
         total += member.size
         packed += member.packed
     if packed > file_size:
@@ -455,18 +439,14 @@ def _walk_locals(source: Source, members: list[Member], directory_offset: int) -
         following = members[index + 1].offset if index + 1 < len(members) else directory_offset
         expected = _walk_local(window, member, following)
     if expected != directory_offset:
-        raise RefusedError(
-            "hidden-data", "There are bytes between the last file and the archive's directory."
-        )
+        raise RefusedError("hidden-data", "There are bytes between the last file and the archive's directory.")
 
 
 def _refuse_place(member: Member, expected: int) -> None:
     if member.offset < expected:
         raise RefusedError("overlap", f"{shown(member.name)} overlaps another entry.")
     if expected == 0:
-        raise RefusedError(
-            "leading-data", "There are bytes before the archive (a self-extracting or joined file?)."
-        )
+        raise RefusedError("leading-data", "There are bytes before the archive (a self-extracting or joined file?).")
     raise RefusedError("hidden-data", f"There are bytes before {shown(member.name)} that belong to no entry.")
 
 
@@ -489,13 +469,9 @@ def _walk_local(window: Window, member: Member, following: int) -> int:
         raise RefusedError("header-mismatch", f"The two headers of {shown(member.name)} disagree.")
     fields = _read_extra(rest[name_len:], member.raw)
     if _X_AES in fields or _X_STRONG in fields:
-        raise RefusedError(
-            "encrypted", f"{shown(member.name)} is encrypted; upload the archive without a password."
-        )
+        raise RefusedError("encrypted", f"{shown(member.name)} is encrypted; upload the archive without a password.")
     if fields.get(_X_UNICODE_PATH, member.extra) != member.extra:
-        raise RefusedError(
-            "unicode-path-mismatch", f"{shown(member.name)} has a different name in an extra field."
-        )
+        raise RefusedError("unicode-path-mismatch", f"{shown(member.name)} has a different name in an extra field.")
     size, packed = _local_sizes(fields.get(_X_ZIP64), size, packed, member)
     streamed = bool(flags & _DESCRIPTOR_FLAG)
     _check_sums(member, crc, packed, size, streamed=streamed)
@@ -509,35 +485,28 @@ def _walk_local(window: Window, member: Member, following: int) -> int:
 
 
 def _check_sums(member: Member, crc: int, packed: int, size: int, *, streamed: bool) -> None:
-    """The local header's checksum and sizes are the true ones; zero where a descriptor follows the data."""
-    if (crc, packed, size) == (member.crc, member.packed, member.size):
+    """The local header's checksum and sizes are the true ones; any may be zero where a descriptor follows the
+    data (Info-ZIP knows the size beforehand and gives it alone).
+    """
+    unknown = 0 if streamed else None
+    if crc in (member.crc, unknown) and packed in (member.packed, unknown) and size in (member.size, unknown):
         return
-    if streamed and packed == size == 0 and crc in (0, member.crc):
-        return
-    raise RefusedError(
-        "size-mismatch", f"The two headers of {shown(member.name)} give different sizes or checksums."
-    )
+    raise RefusedError("size-mismatch", f"The two headers of {shown(member.name)} give different sizes or checksums.")
 
 
 def _local_sizes(field: bytes | None, size: int, packed: int, member: Member) -> tuple[int, int]:
     if field is None:
         if 0xFFFFFFFF in (size, packed):
-            raise RefusedError(
-                "zip64-missing", f"{shown(member.name)} announces zip64 sizes that are not there."
-            )
+            raise RefusedError("zip64-missing", f"{shown(member.name)} announces zip64 sizes that are not there.")
         return size, packed
     if len(field) not in (16, 24, 28):
         raise RefusedError("zip64-mismatch", f"The zip64 field of {shown(member.name)} has the wrong length.")
     wide_size, wide_packed = int.from_bytes(field[:8], "little"), int.from_bytes(field[8:16], "little")
     for narrow, wide, true in ((size, wide_size, member.size), (packed, wide_packed, member.packed)):
         if narrow not in (0xFFFFFFFF, wide, 0) or wide not in (0, true):
-            raise RefusedError(
-                "zip64-mismatch", f"The zip64 field of {shown(member.name)} gives other sizes."
-            )
+            raise RefusedError("zip64-mismatch", f"The zip64 field of {shown(member.name)} gives other sizes.")
         if narrow == 0 and wide != 0 and not member.flags & _DESCRIPTOR_FLAG:
-            raise RefusedError(
-                "zip64-mismatch", f"The zip64 field of {shown(member.name)} gives other sizes."
-            )
+            raise RefusedError("zip64-mismatch", f"The zip64 field of {shown(member.name)} gives other sizes.")
     return wide_size, wide_packed
 
 

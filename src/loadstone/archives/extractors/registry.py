@@ -47,13 +47,10 @@ class Registry:
         if any(extractor.bytes_needed > MAX_BYTES for extractor in self.extractors):
             raise ValueError(f"An extractor wants more than {MAX_BYTES} bytes.")
         self._patterns = [
-            (re.compile(f"(?:{extractor.pattern})\\Z", re.IGNORECASE), extractor)
-            for extractor in self.extractors
+            (re.compile(f"(?:{extractor.pattern})\\Z", re.IGNORECASE), extractor) for extractor in self.extractors
         ]
         # One search rejects the great majority of paths, which no extractor wants.
-        self._any = re.compile(
-            "|".join(f"(?:{e.pattern})\\Z" for e in self.extractors) or r"(?!)", re.IGNORECASE
-        )
+        self._any = re.compile("|".join(f"(?:{e.pattern})\\Z" for e in self.extractors) or r"(?!)", re.IGNORECASE)
 
     def wanting(self, path: str) -> list[Extractor]:
         """The extractors for a canonical path, in the order of registration."""
