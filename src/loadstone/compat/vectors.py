@@ -19,11 +19,11 @@ class MalformedVectors(ValueError):  # noqa: N818
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """`cmp` is the sign of a against b; "!=" says only that they differ."""
+    """`cmp` is the sign of a against b, "!=" says only that they differ; null is older than any version."""
 
     scheme: str
-    a: str
-    b: str
+    a: str | None
+    b: str | None
     cmp: Literal[-1, 0, 1, "!="]
 
 
@@ -38,7 +38,7 @@ class ParseCase(msgspec.Struct, frozen=True):
     """Whether a text is a version, and how the ecosystem prints it; the flags are options of two schemes."""
 
     scheme: str
-    version: str
+    version: str | None
     valid: bool
     normalized: str | None = None
     wildcards_allowed: bool = False
@@ -123,7 +123,10 @@ def _outcome(vector: Pair | Predicate | ParseCase) -> tuple[Any, Any]:
 
 
 def _pair(pair: Pair) -> tuple[Any, Any]:
-    compared = scheme(pair.scheme).compare(pair.a, pair.b)
+    if pair.a is None or pair.b is None:
+        compared = (pair.a is not None) - (pair.b is not None)
+    else:
+        compared = scheme(pair.scheme).compare(pair.a, pair.b)
     if pair.cmp == "!=":
         return "!=", "!=" if compared else 0
     return pair.cmp, compared
@@ -131,6 +134,8 @@ def _pair(pair: Pair) -> tuple[Any, Any]:
 
 def _parse_case(case: ParseCase) -> tuple[Any, Any]:
     reader = _reader(case)
+    if case.version is None:
+        return case.valid, False
     if case.wildcards_allowed and isinstance(reader, FabricScheme):
         return case.valid, reader.accepts_pattern(case.version)
     try:
