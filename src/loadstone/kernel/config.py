@@ -14,8 +14,17 @@ import msgspec
 from msgspec import Meta
 
 ENVIRONMENT_PREFIX: Final = "LOADSTONE_"
-_NOT_KEYS: Final = frozenset({"LOADSTONE_CONFIG", "LOADSTONE_TEST_DATA", "LOADSTONE_TOKEN", "LOADSTONE_URL"})
-"""Variables that other parts read: the file's own place, the tests' data, the client's log-in."""
+_NOT_KEYS: Final = frozenset(
+    {
+        "LOADSTONE_CONFIG",
+        "LOADSTONE_SUPERVISED",
+        "LOADSTONE_TEST_DATA",
+        "LOADSTONE_TEST_DATABASE_URL",
+        "LOADSTONE_TOKEN",
+        "LOADSTONE_URL",
+    }
+)
+"""Variables that other parts read: the file's own place, the supervisor's mark, the tests, the client's log-in."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -101,6 +110,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     shutdown_seconds: Annotated[
         Positive, Meta(description="Seconds that requests and jobs get to finish when stopping.")
     ] = 20
+
+    def __repr__(self) -> str:
+        """Without values: a configuration that ends up in a traceback tells no secret."""
+        return f"Config(data={str(self.data)!r}, …)"
 
     @property
     def address(self) -> str:

@@ -208,10 +208,14 @@ class Database:
             return await connection.fetchval(sql, *arguments)
 
 
-async def connect(dsn: str, *, name: str = "loadstone direct") -> Any:
-    """One connection outside any pool, for LISTEN, COPY of millions and migrations."""
+async def connect(dsn: str, *, name: str = "loadstone direct", codecs: bool = True) -> Any:
+    """One connection outside any pool, for LISTEN, COPY of millions and migrations.
+
+    ``codecs=False`` leaves asyncpg's own types, for libraries that encode JSON themselves.
+    """
     connection = await asyncpg.connect(dsn, server_settings={"application_name": name, "jit": "off"})
-    await _prepare(connection)
+    if codecs:
+        await _prepare(connection)
     return connection
 
 

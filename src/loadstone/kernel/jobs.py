@@ -78,7 +78,7 @@ async def work(
     from loadstone.kernel.events import ChangeListener
 
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
-    connection = await db.connect(platform.direct_dsn, name="loadstone jobs")
+    connection = await db.connect(platform.direct_dsn, name="loadstone jobs", codecs=False)
     queue = PgQueuer(connection=AsyncpgDriver(connection))
     for job in jobs:
         _register(queue, platform, job)

@@ -36,7 +36,7 @@ def configure(level: str = "info", form: Literal["auto", "json", "text"] = "auto
         _mask,
     ]
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if as_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
