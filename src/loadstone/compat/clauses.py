@@ -8,7 +8,7 @@ can say who said so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -79,11 +79,23 @@ class Rules:
 class Rulebook:
     """The clauses of every package of a universe, compiled at first use and kept."""
 
-    def __init__(self, universe: Universe) -> None:
+    def __init__(
+        self,
+        universe: Universe,
+        rules: Sequence[Rules | None] = (),
+        fits: Sequence[Fit | None] = (),
+    ) -> None:
         self.universe = universe
-        self._rules: list[Rules | None] = [None] * len(universe)
+        self._rules = list(rules) or [None] * len(universe)
+        self._fits = list(fits) or [None] * len(universe)
         self._patches = _patches_by_first_target(universe)
-        self._fits: list[Fit | None] = [None] * len(universe)
+
+    def for_universe(self, universe: Universe, touched: Iterable[int]) -> Rulebook:
+        """The same rules for a changed universe, to be compiled again for the packages that it touches."""
+        rules, fits = list(self._rules), list(self._fits)
+        for index in touched:
+            rules[index] = fits[index] = None
+        return Rulebook(universe, rules, fits)
 
     def fits(self, index: int) -> Fit:
         """What the releases of a package fit."""

@@ -11,6 +11,7 @@ The search is deterministic: it reads no clock to decide anything, only to give 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
 from typing import Protocol
 
 from loadstone.compat.clauses import Clause, Literals, Rules
@@ -110,8 +111,11 @@ class Search:
         self.picks: list[tuple[Clause, int, int]] = []  # (choice, package, level)
         self.activity: dict[int, float] = {}
         self.bump = 1.0
+        self._heap: list[tuple[float, int]] = []  # (minus activity, package), with stale entries
+        self._heaped: dict[int, float] = {}  # package → the activity of its entry that counts
         self.conflicts = 0
         self.refutation: Clause | None = None
+        self._until = RESTART_UNIT
         self.objective: Objective | None = None
         self.bound = 0
         self.total = 0
@@ -161,6 +165,36 @@ class Search:
         for package, _, _ in self.trail:
             self._recost(package)
         return self.total <= bound and self._settle()
+
+    def can_be(self, package: int, value: int) -> bool:
+        """Whether some plan gives the package this value. What is learned stays for the next question.
+
+        On True the plan is in `dom`. Raises OutOfBudgetError.
+        """
+        self._backtrack(0)
+        while self.refutation is None:
+            if not self.levels:
+                if not self.dom[package] & value:
+                    return False
+                self._open_level()
+                if self.dom[package] != value:
+                    self._shrink(package, value, None)
+            elif self.conflicts >= self._until:
+                self._until = self.conflicts + 4 * RESTART_UNIT
+                self._backtrack(0)
+                continue
+            elif not self._decide():
+                return True
+            if not self._settle():
+                return False
+        return False
+
+    def why_not(self, package: int, value: int) -> Clause:
+        """After `can_be` said False: what that rests on, as an empty clause."""
+        if self.refutation is not None:
+            return self.refutation
+        self._backtrack(0)
+        return self._refute(Clause(((package, value),), None))
 
     def reset(self) -> None:
         """Back to what is certain."""
@@ -239,8 +273,11 @@ class Search:
         return conflict
 
     def _activate(self, package: int) -> Clause | None:
+        """The package is needed: bring in its clauses."""
         self.is_active[package] = 1
         self.active.append(package)
+        if package in self.activity:
+            self._queue_by_activity(package)
         dom = self.dom
         rules = self.rules(package)
         for mask, clause in rules.units:
@@ -249,26 +286,34 @@ class Search:
                 if not left:
                     return clause
                 self._shrink(package, left, clause)
-        values = dom[package]
-        for mine, other, theirs, clause in rules.pairs:
-            if values & mine:
-                if values & ~mine and dom[other] & ~theirs:
-                    if dom[other] & theirs:
-                        self._watch_pair(package, mine, other, theirs, clause)
-                    else:
-                        values &= mine
-                        self._shrink(package, values, clause)
-                continue
-            now = dom[other]
-            left = now & theirs
-            if left != now:
-                if not left:
-                    return clause
-                self._shrink(other, left, clause)
+        conflict = self._fire_pairs(package, rules)
+        if conflict is not None:
+            return conflict
         for clause in rules.wides:
             conflict = self._attach_wide(clause)
             if conflict is not None:
                 return conflict
+        return None
+
+    def _fire_pairs(self, package: int, rules: Rules) -> Clause | None:
+        """Propagate the two-literal clauses of a package; watch those that are still open."""
+        dom = self.dom
+        values = dom[package]
+        for mine, other, theirs, clause in rules.pairs:
+            now = dom[other]
+            left = now & theirs
+            if left == now:
+                continue
+            if not values & mine:
+                if not left:
+                    return clause
+                self._shrink(other, left, clause)
+            elif values & ~mine:
+                if left:
+                    self._watch_pair(package, mine, other, theirs, clause)
+                else:
+                    values &= mine
+                    self._shrink(package, values, clause)
         return None
 
     def _watch_pair(self, package: int, mine: int, other: int, theirs: int, clause: Clause) -> None:
@@ -360,10 +405,7 @@ class Search:
     def _decide(self) -> bool:
         """Open a level with one decision. False if everything is decided."""
         dom = self.dom
-        best, best_activity = -1, 0.0
-        for package, activity in self.activity.items():
-            if activity > best_activity and self.is_active[package] and dom[package] & (dom[package] - 1):
-                best, best_activity = package, activity
+        best = self._most_active()
         if best < 0:
             active, at = self.active, self.cursor
             while at < len(active) and not dom[active[at]] & (dom[active[at]] - 1):
@@ -388,6 +430,24 @@ class Search:
         self.picks.append((clause, package, len(self.levels)))
         self._shrink(package, dom[package] & mask, None)
         return True
+
+    def _most_active(self) -> int:
+        """The open package that took part most in recent conflicts; -1 if none did."""
+        heap, dom = self._heap, self.dom
+        while heap:
+            weight, package = heap[0]
+            if self._heaped.get(package) == -weight:
+                if self.is_active[package] and dom[package] & (dom[package] - 1):
+                    return package
+                del self._heaped[package]
+            heappop(heap)
+        return -1
+
+    def _queue_by_activity(self, package: int) -> None:
+        activity = self.activity[package]
+        if self._heaped.get(package) != activity:
+            self._heaped[package] = activity
+            heappush(self._heap, (-activity, package))
 
     def _open_choice(self) -> tuple[Clause, int, int] | None:
         dom, favour = self.dom, self.favour
@@ -416,10 +476,12 @@ class Search:
             return
         trail_size, active_size, choices_size, self.cursor = self.levels[level]
         dom, history = self.dom, self.history
-        objective = self.objective
+        objective, activity = self.objective, self.activity
         for package, old, _ in reversed(self.trail[trail_size:]):
             dom[package] = old
             history[package].pop()
+            if package in activity:
+                self._queue_by_activity(package)
             if objective is not None:
                 cost = objective.cost(package, old)
                 self.total += cost - self.costs.get(package, 0)
@@ -544,10 +606,14 @@ class Search:
     def _bump_all(self, packages: Iterable[int]) -> None:
         for package in packages:
             self.activity[package] = self.activity.get(package, 0.0) + self.bump
+            self._queue_by_activity(package)
         self.bump /= DECAY
         if self.bump > RESCALE:
             self.activity = {p: a / RESCALE for p, a in self.activity.items()}
             self.bump /= RESCALE
+            self._heap, self._heaped = [], {}
+            for package in self.activity:
+                self._queue_by_activity(package)
 
 
 def _luby(i: int) -> int:

@@ -7,7 +7,7 @@ choose itself is a package like any other (`@build`, `@loader`) that each releas
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -40,7 +40,13 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class View:
     """A universe seen from one place: the values that each package may take there."""
 
-    def __init__(self, universe: Universe, rulebook: Rulebook, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        universe: Universe,
+        rulebook: Rulebook,
+        surroundings: Surroundings,
+        base: Sequence[int] = (),
+    ) -> None:
         self.universe = universe
         self.surroundings = surroundings
         self._rulebook = rulebook
@@ -58,7 +64,21 @@ class View:
             if is_open
         ]
         self._axis_rules: dict[int, Rules] = {}
-        self.base = [self._base(i) for i in range(len(universe))]
+        self.base = list(base) or [self._base(i) for i in range(len(universe))]
+
+    def for_universe(self, universe: Universe, touched: Iterable[int]) -> View:
+        """The same view of a changed universe; only the packages that it touches are looked at again."""
+        rulebook = universe.memo.get("rulebook")
+        if not isinstance(rulebook, Rulebook) or self.open_axes:
+            return View(universe, Rulebook(universe), self.surroundings)
+        new = View(universe, rulebook, self.surroundings, self.base)
+        new.look_again(touched)
+        return new
+
+    def look_again(self, touched: Iterable[int]) -> None:
+        """Work out the values of some packages anew."""
+        for index in touched:
+            self.base[index] = self._base(index)
 
     def rules(self, index: int) -> Rules:
         """The clauses of a package, with its needs of build and loader where those are to be chosen."""

@@ -292,6 +292,10 @@ class Universe:
             raise UnknownPackageError(package)
         return found
 
+    def __getstate__(self) -> dict[str, object]:
+        """Caches are left out: whoever loads a snapshot compiles what it needs."""
+        return {**self.__dict__, "memo": {}}
+
     def as_of(self, time: str) -> Universe:
         """What existed and was held to be true at a time (RFC 3339, UTC)."""
         packages = [p.package for p in self.packages[: self.first_axis]]
