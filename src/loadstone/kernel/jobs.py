@@ -16,6 +16,7 @@ import structlog
 from pgqueuer import PgQueuer
 from pgqueuer.core.executors import DatabaseRetryEntrypointExecutor, EntrypointExecutorParameters
 from pgqueuer.db import AsyncpgDriver
+from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.models import Schedule
 
@@ -80,8 +81,9 @@ async def work(
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
     connection = await db.connect(platform.direct_dsn, name="loadstone jobs", codecs=False)
     queue = PgQueuer(connection=AsyncpgDriver(connection))
+    in_flight: set[asyncio.Task[Any]] = set()
     for job in jobs:
-        _register(queue, platform, job)
+        _register(queue, platform, job, in_flight)
     for timer in timers:
         _schedule(queue, platform, timer)
     wakers = {loop.name: asyncio.Event() for loop in loops}
@@ -110,18 +112,21 @@ async def work(
             for task in following:
                 task.cancel()
             queue.shutdown.set()
-            done, late = await asyncio.wait({running}, timeout=drain_seconds)
+            await asyncio.wait({running}, timeout=drain_seconds)
+            # What still runs is cancelled one by one, not with the queue: PgQueuer takes a job that is cancelled
+            # from above for done, while a handler that asks for a retry goes back into the queue.
+            for task in list(in_flight):
+                task.cancel()
+            _, late = await asyncio.wait({running}, timeout=5)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*following, *late, return_exceptions=True)
-            if late:
-                await hand_back(platform.db, str(queue.qm.queue_manager_id))
+            await asyncio.gather(*following, running, return_exceptions=True)
             await connection.close(timeout=2)
-        for task in done:
-            task.result()
+        if not running.cancelled():
+            running.result()
 
 
-def _register(queue: PgQueuer, platform: Platform, job: Job) -> None:
+def _register(queue: PgQueuer, platform: Platform, job: Job, in_flight: set[asyncio.Task[Any]]) -> None:
     def executor(parameters: EntrypointExecutorParameters) -> DatabaseRetryEntrypointExecutor:
         return DatabaseRetryEntrypointExecutor(
             parameters=parameters,
@@ -132,13 +137,18 @@ def _register(queue: PgQueuer, platform: Platform, job: Job) -> None:
 
     async def run(queued: QueuedJob) -> None:
         payload = msgspec.json.decode(queued.payload or b"{}")
+        task = asyncio.current_task()
+        assert task is not None
+        in_flight.add(task)
+        task.add_done_callback(in_flight.discard)
         log = _log.bind(job=job.name, job_id=int(queued.id), attempt=queued.attempts + 1)
         with JOBS_SECONDS.labels(job.name).time():
             try:
                 await job.run(platform, payload)
             except asyncio.CancelledError:
                 JOBS_DONE.labels(job.name, "handed back").inc()
-                raise
+                task.uncancel()
+                raise RetryRequested(delay=timedelta(0), reason="its worker was stopped") from None
             except Exception as error:
                 last = queued.attempts >= job.attempts - 1
                 JOBS_DONE.labels(job.name, "parked" if last else "failed").inc()
@@ -240,15 +250,6 @@ async def retry(database: Database, job_id: int) -> None:
     )
     if moved is None:
         raise NotFoundError(f"There is no parked job {job_id}; `loadstone jobs` lists them.")
-
-
-async def hand_back(database: Database, worker: str) -> None:
-    """Return what a stopping worker could not finish to the queue at once."""
-    await database.fetch(
-        "update pgqueuer set status = 'queued', queue_manager_id = null, slot = null, updated = now()"
-        " where queue_manager_id = $1::uuid and status = 'picked'",
-        worker,
-    )
 
 
 def _parked(row: db.Row) -> ParkedJob:
