@@ -16,7 +16,7 @@ from loadstone.identity.models import ANONYMOUS, Actor, CrossSiteError, check
 from loadstone.identity.routes import cookie_name
 from loadstone.kernel.config import Config
 from loadstone.kernel.errors import InvalidInputError, TooLargeError, UnauthenticatedError
-from loadstone.kernel.permissions import Permission
+from loadstone.kernel.permissions import Permission, Rank
 from loadstone.kernel.platform import Platform
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -49,7 +49,8 @@ class Gate:
             receive = _replaying(body, receive)
         if scope["method"] not in _SAFE:
             check_same_site(platform.config, headers)
-            _check_csrf(actor, headers, body)
+            if permission.rank > Rank.EVERYONE:
+                _check_csrf(actor, headers, body)
         check(actor, permission)
         key = headers.get(b"idempotency-key")
         if key is not None and options.get("keyed") and body is not None:

@@ -67,6 +67,8 @@ def as_problem(error: BaseException) -> Problem:  # noqa: C901, PLR0911 - one ro
         return _unreadable(error)
     if isinstance(error, msgspec.ValidationError):
         return invalid(str(error))
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedError("The body is not valid UTF-8.")
     if isinstance(error, NotFoundException):
         return NotFoundError("There is nothing at this address; /openapi.json lists what there is.")
     if isinstance(error, MethodNotAllowedException):
@@ -98,8 +100,8 @@ def _validation(error: ValidationException) -> Problem:
 
 def _unreadable(error: SerializationException) -> Problem:
     cause = error.__cause__ or error.__context__
-    if isinstance(cause, msgspec.ValidationError):
-        return invalid(str(cause))
+    if isinstance(cause, msgspec.ValidationError | UnicodeDecodeError):
+        return as_problem(cause)
     return MalformedError(f"The body is not valid JSON: {cause or error.detail}.")
 
 
