@@ -113,16 +113,16 @@ def _unpacked(file: IO[bytes], report: Report) -> Iterator[bytes]:
 
 def _lines(blocks: Iterator[bytes], report: Report) -> Iterator[bytes | None]:
     """Lines without their ends; None for one that is too long."""
-    rest, total, skipping = b"", 0, False
+    rest, left, skipping = b"", MOST_BYTES, False
     for block in blocks:
-        total += len(block)
-        if total > MOST_BYTES:
-            _broken(report, f"only the first {MOST_BYTES >> 20} MiB are read")
-            return
-        *whole, rest = (rest + block).split(b"\n")
+        *whole, rest = (rest + block[:left]).split(b"\n")
+        left -= len(block)
         for line in whole:
             yield None if skipping or len(line) > MOST_LINE else line
             skipping = False
+        if left < 0:
+            _broken(report, f"only the first {MOST_BYTES >> 20} MiB are read")
+            return
         if len(rest) > MOST_LINE:
             rest, skipping = b"", True
     if rest or skipping:
