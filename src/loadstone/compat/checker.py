@@ -240,7 +240,7 @@ def _missing_patches(world: _World) -> Iterable[Violation]:
         if claim.kind != "patches" or claim.strength != "require":
             continue
         premises = [world.matching(target) for target in claim.targets]
-        if not all(premises) or all(i.package.id == claim.subject for p in premises for i in p):
+        if not all(premises):
             continue
         patch = world.installed.get(claim.subject)
         if patch is None or not world.speaks_of(claim, patch):

@@ -210,10 +210,12 @@ def _compile_patch(
             for package, values in match.items()
         ]
     for premise in premises:
-        if subject in premise or not all(premise.values()):
+        if not all(premise.values()):
             continue
-        literals = tuple((p, universe.packages[p].every & ~values) for p, values in premise.items())
-        literals += ((subject, needed & ~ABSENT),) if needed else ()
+        options = {package: universe.packages[package].every & ~values for package, values in premise.items()}
+        if needed:
+            options[subject] = options.get(subject, 0) | needed
+        literals = tuple(options.items())
         why = Why("patches", subject, needed, claim.targets, (claim.id,))
         if claim.strength == "require":
             clauses.append(Clause(literals, why))

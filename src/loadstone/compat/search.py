@@ -160,7 +160,7 @@ class Search:
         self.objective = objective
         self.costs = {}
         self.total = 0
-        for package in self.active:
+        for package in (*self.active, *self.extra):
             self._recost(package)
         for package, _, _ in self.trail:
             self._recost(package)

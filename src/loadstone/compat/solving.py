@@ -301,7 +301,9 @@ def assemble_solved(
         build=_axis_value(axes["@build"], picked["@build"]),
         loader=_axis_value(axes["@loader"], picked["@loader"]) or request.surroundings.loader,
         behind=measured(Behind(solving.base, universe.first_axis), final),
-        changes=Changes(solving.locks, universe.first_axis).count(final) if request.locked else 0,
+        changes=Changes(solving.locks, universe.first_axis).count(final)
+        if request.locked or request.policy == "minimal_change"
+        else 0,
         proven=proven,
         steps=solving.budget.steps,
     )

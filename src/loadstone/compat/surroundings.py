@@ -144,7 +144,8 @@ class View:
         here = self.surroundings
         if package.kind == "dlc":
             yield "dlc", -1 if package.id in self._owned else 0
-        elif fit.builds and self._spans and not here.choose_build:
+            return
+        if fit.builds and self._spans and not here.choose_build:
             yield "build", fit.for_builds(self._spans)
         if fit.channels:
             tolerated = self._package_channels.get(package.id)
