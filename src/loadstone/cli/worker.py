@@ -8,9 +8,15 @@ from loadstone.http.idempotency import forget as forget_idempotency_keys
 from loadstone.identity.jobs import TIMERS as IDENTITY_TIMERS
 from loadstone.kernel.config import Config, load
 from loadstone.kernel.jobs import Job, Loop, Timer, work
+from loadstone.publishing.jobs import JOBS as PUBLISHING_JOBS
+from loadstone.publishing.jobs import TIMERS as PUBLISHING_TIMERS
 
-JOBS: list[Job] = []
-TIMERS: list[Timer] = [Timer("http.forget_idempotency_keys", "29 * * * *", forget_idempotency_keys), *IDENTITY_TIMERS]
+JOBS: list[Job] = [*PUBLISHING_JOBS]
+TIMERS: list[Timer] = [
+    Timer("http.forget_idempotency_keys", "29 * * * *", forget_idempotency_keys),
+    *IDENTITY_TIMERS,
+    *PUBLISHING_TIMERS,
+]
 LOOPS: list[Loop] = []
 
 

@@ -22,8 +22,9 @@ from loadstone.kernel.config import Config
 from loadstone.kernel.errors import UnavailableError
 from loadstone.kernel.permissions import Permission
 from loadstone.kernel.platform import Platform, open_platform
+from loadstone.publishing.routes import ROUTES as PUBLISHING
 
-ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG]
+ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING]
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
