@@ -1,6 +1,6 @@
 """Maven's order, checked against its published examples and against a reading of its rules as nested lists."""
 
-import re
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +11,10 @@ from loadstone.compat.versions import InvalidVersion, scheme
 MAVEN = scheme("maven")
 
 ASCENDING = [
-    "1-alpha2snapshot 1-alpha2 1-alpha-123 1-beta-2 1-beta123 1-m2 1-m11 1-rc 1-cr2 1-rc123 1-SNAPSHOT 1 1-sp 1-sp2 "
-    "1-sp123 1-abc 1-def 1-pom-1 1-1-snapshot 1-1 1-2 1-123",
-    "2.0 2.0.a 2-1 2.0.2 2.0.123 2.1.0 2.1-a 2.1b 2.1-c 2.1-1 2.1.0.1 2.2 2.123 11.a2 11.a11 11.b2 11.b11 11.m2 "
-    "11.m11 11 11.a 11b 11c 11m",
+    "1-alpha2snapshot 1-alpha2 1-alpha-123 1-beta-2 1-beta123 1-m2 1-m11 1-rc 1-cr2 1-rc123 1-SNAPSHOT 1",
+    "1-SNAPSHOT 1 1-sp 1-sp2 1-sp123 1-abc 1-def 1-pom-1 1-1-snapshot 1-1 1-2 1-123",
+    "2.0 2.0.a 2-1 2.0.2 2.0.123 2.1.0 2.1-a 2.1b 2.1-c 2.1-1 2.1.0.1 2.2 2.123 11.a2 11.a11 11.b2 11.b11",
+    "11.b11 11.m2 11.m11 11 11.a 11b 11c 11m",
     "6.1.0rc3 6.1.0 6.1H.5-beta",
     "20190126.230843 1234567890.12345 123456789012345.1H.5-beta 12345678901234567890.1H.5-beta",
     "1-0.alpha 1-0.beta 1",
@@ -34,7 +34,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("versions", ASCENDING)
-def test_the_published_examples_ascend(versions: str):
+def test_the_published_examples_ascend(versions: str) -> None:
     listed = versions.split()
     for position, older in enumerate(listed):
         for newer in listed[position + 1 :]:
@@ -42,11 +42,11 @@ def test_the_published_examples_ascend(versions: str):
 
 
 @pytest.mark.parametrize("versions", SAME)
-def test_spellings_of_one_version_are_equal(versions: str):
+def test_spellings_of_one_version_are_equal(versions: str) -> None:
     assert len({MAVEN.key(version) for version in versions.split()}) == 1
 
 
-def test_a_blank_text_is_no_version():
+def test_a_blank_text_is_no_version() -> None:
     for raw in ("", "   "):
         with pytest.raises(InvalidVersion, match="it is empty"):
             MAVEN.parse(raw)
@@ -65,7 +65,7 @@ def test_a_blank_text_is_no_version():
         ("none", "", "1.0"),
     ],
 )
-def test_sets_in_brackets_hold_what_they_say(text: str, inside: str, outside: str):
+def test_sets_in_brackets_hold_what_they_say(text: str, inside: str, outside: str) -> None:
     versions = MAVEN.parse_range(text)
     assert [v for v in inside.split() if not versions.contains(MAVEN.key(v))] == []
     assert [v for v in outside.split() if versions.contains(MAVEN.key(v))] == []
@@ -81,23 +81,25 @@ def rank(word: str) -> tuple[int, str]:
     return (QUALIFIERS.index(word), "") if word in QUALIFIERS else (7, word)
 
 
-class Qualifier(tuple):
-    """(word, number or None)"""
+class Qualifier(NamedTuple):
+    word: str
+    number: int | None
 
 
-def parsed(version: str) -> list:
+def parsed(version: str) -> list[Any]:
     version = version.lower()
-    top: list = []
+    top: list[Any] = []
     stack, current = [top], top
     start, digits, combined = 0, False, False
 
-    def item(text: str, is_digits: bool, is_combined: bool):
+    def item(text: str, is_digits: bool, is_combined: bool) -> Any:
         if is_combined:
-            word, number = re.fullmatch(r"([^0-9]*)-?([0-9]+)", text.replace("-", "")).groups()
-            return Qualifier(({"a": "alpha", "b": "beta", "m": "milestone"}.get(word, word), int(number)))
-        return int(text) if is_digits else Qualifier((text, None))
+            word = text.rstrip("0123456789-")
+            number = int(text[len(word) :].lstrip("-"))
+            return Qualifier({"a": "alpha", "b": "beta", "m": "milestone"}.get(word, word), number)
+        return int(text) if is_digits else Qualifier(text, None)
 
-    def descend():
+    def descend() -> None:
         nonlocal current
         if current:
             current.append([])
@@ -140,9 +142,9 @@ def parsed(version: str) -> list:
     return top
 
 
-def normalize(items: list) -> None:
+def normalize(items: list[Any]) -> None:
     for i in range(len(items) - 1, -1, -1):
-        if items[i] in (0, []) or items[i] == Qualifier(("", None)):
+        if items[i] in (0, []) or items[i] == Qualifier("", None):
             following = items[i + 1] if i + 1 < len(items) else None
             if (
                 following is None
@@ -154,11 +156,15 @@ def normalize(items: list) -> None:
         items[:] = items[0]
 
 
-def sign(a, b) -> int:
-    return (a > b) - (a < b)
+def sign(a: Any, b: Any) -> int:
+    return int(a > b) - int(a < b)
 
 
-def compared(a, b) -> int:
+def first_side(items: list[Any]) -> int:
+    return next((side for item in items if (side := compared(item, None))), 0)
+
+
+def compared(a: Any, b: Any) -> int:
     if a is None:
         return 0 if b is None else -compared(b, None)
     if isinstance(a, int):
@@ -168,19 +174,19 @@ def compared(a, b) -> int:
     if isinstance(a, Qualifier):
         return compared_qualifier(a, b)
     if b is None:
-        return next((result for item in a if (result := compared(item, None))), 0)
+        return first_side(a)
     if isinstance(b, int):
         return -1
     if isinstance(b, Qualifier):
         result = compared(a[0], b) if a else -compared(b, None)
-        return result or next((r for item in a[1:] if (r := compared(item, None))), 0)
+        return result or first_side(a[1:])
     for i in range(max(len(a), len(b))):
         if result := compared(a[i] if i < len(a) else None, b[i] if i < len(b) else None):
             return result
     return 0
 
 
-def compared_qualifier(a: Qualifier, b) -> int:
+def compared_qualifier(a: Qualifier, b: Any) -> int:
     if b is None:
         return sign(rank(a[0]), rank("")) or sign(a[1] or 0, 0)
     if isinstance(b, int):
@@ -202,5 +208,5 @@ versions = st.lists(pieces, min_size=1, max_size=9).map("".join)
 
 @settings(max_examples=600, deadline=None)
 @given(versions, versions)
-def test_the_order_is_that_of_the_nested_lists(a: str, b: str):
+def test_the_order_is_that_of_the_nested_lists(a: str, b: str) -> None:
     assert MAVEN.compare(a, b) == compared(parsed(a), parsed(b)), (a, b, parsed(a), parsed(b))

@@ -113,12 +113,15 @@ class FabricScheme(BaseScheme):
 
     def _from_until(self, low: str, numbers: list[str], operator: str) -> Range:
         """From `low` to before the next major (`^`) or minor (`~`) number, its pre-releases excluded too."""
-        if operator == "^":
-            high = increment(numbers[0]) + "-"
+        major, minor = numbers[0], numbers[1] if len(numbers) > 1 else "0"
+        at_low = Range.at_least(self.key(low), low)
+        if operator == "~" and minor != _LARGEST:
+            high = f"{major}.{increment(minor)}-"
+        elif major != _LARGEST:
+            high = increment(major) + "-"
         else:
-            high = f"{numbers[0]}.{increment(numbers[1] if len(numbers) > 1 else '0')}-"
-        low_range = Range.at_least(self.key(low), low)
-        return low_range.intersect(Range.at_most(_encode_bound(high), high, inclusive=False))
+            return at_low  # nothing can lie above
+        return at_low.intersect(Range.at_most(self.key(high), high, inclusive=False))
 
 
 def _split(raw: str) -> tuple[str, str | None]:
@@ -134,9 +137,3 @@ def _encode(numbers: list[str], pre: str | None) -> SortKey:
     if pre is None:
         return SortKey(body + _AT_END)
     return SortKey(body + _AT_PRERELEASE + encode_identifiers([part for part in pre.split(".") if part]))
-
-
-def _encode_bound(high: str) -> SortKey:
-    """The key of a computed bound, whose last number may be one above the largest that a version may have."""
-    release, pre = _split(high)
-    return _encode(release.split("."), pre)

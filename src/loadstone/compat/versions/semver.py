@@ -2,11 +2,11 @@
 
 import re
 
-from loadstone.compat.ranges import Range, SortKey
+from loadstone.compat.ranges import Interval, Range, SortKey
 from loadstone.compat.ranges.comparators import (
     MalformedComparators,
     compare_with,
-    format_comparators,
+    format_interval,
     parse_comparators,
 )
 from loadstone.compat.versions.base import BaseScheme, Version
@@ -34,8 +34,8 @@ _END = b"\x00"
 class SemverScheme(BaseScheme):
     """Precedence of SemVer 2.0.0 §11: build metadata is ignored, a pre-release is older than its release.
 
-    A range bound `<2.0.0` also keeps out 2.0.0's own pre-releases, as npm does; whether pre-releases within a
-    range are wanted is a matter of the channel, not of the range.
+    A range bound `<2.0.0` also keeps out 2.0.0's own pre-releases, as npm does; `<"2.0.0"` lets them in. Whether
+    pre-releases within a range are wanted is a matter of the channel, not of the range.
     """
 
     name = "semver"
@@ -60,7 +60,8 @@ class SemverScheme(BaseScheme):
         return SortKey(release + (_RELEASE if pre is None else _PRERELEASE + encode_identifiers(pre.split("."))))
 
     def format_range(self, r: Range) -> str:
-        return format_comparators(r, exact="")
+        """Comparators; an upper bound that keeps the pre-releases of its version stands in quotes."""
+        return " || ".join(_format(interval) for interval in r.intervals) or "none"
 
     def _parse_range(self, text: str) -> Range:
         if not text:
@@ -79,15 +80,17 @@ class SemverScheme(BaseScheme):
             return self._comparator(">=", hyphen[1]).intersect(self._comparator("<=", hyphen[2]))
         return parse_comparators(text, self._comparator)
 
-    def _comparator(self, operator: str, text: str, quoted: bool = False) -> Range:  # noqa: ARG002 - quotes change nothing
+    def _comparator(self, operator: str, text: str, quoted: bool = False) -> Range:
+        if quoted:
+            return self._plain(operator, text)
         found = _PARTIAL.fullmatch(text)
         if found is None:
             raise self._invalid(
                 text, "a bound is up to three numbers, x for any, and a pre-release: 1, 1.2.x, 1.2.3-rc.1"
             )
-        return self._bounds(operator, text, found)
+        return self._bounds(operator, found)
 
-    def _bounds(self, operator: str, text: str, found: re.Match[str]) -> Range:
+    def _bounds(self, operator: str, found: re.Match[str]) -> Range:
         numbers = found.group("major", "minor", "patch")
         given = next((i for i, value in enumerate(numbers) if value in _WILDCARDS), 3)
         if given == 0:
@@ -103,9 +106,12 @@ class SemverScheme(BaseScheme):
             return self._partial(operator, low, _next(fixed, given - 1))
         if operator == "<" and not found["pre"]:
             return self._below(low + "-0")
-        plain = compare_with(operator or "=", self.key(low), low)
+        return self._plain(operator, low)
+
+    def _plain(self, operator: str, version: str) -> Range:
+        plain = compare_with(operator or "=", self.key(version), version)
         if plain is None:
-            raise self._invalid(text, f"the operator {operator} is unknown")
+            raise self._invalid_range(operator + version, f"{operator} cannot stand before a quoted version")
         return plain
 
     def _partial(self, operator: str, low: str, beyond: str) -> Range:
@@ -130,6 +136,16 @@ class SemverScheme(BaseScheme):
 
     def _between(self, low: str, high: str) -> Range:
         return self._from(low).intersect(self._below(high))
+
+
+def _format(interval: Interval) -> str:
+    high = interval.high_raw
+    if high is None or interval.high_inclusive or "-" in high.partition("+")[0]:
+        return format_interval(interval, "")
+    below = f'<"{high}"'
+    if interval.low_raw is None:
+        return below
+    return f"{'>=' if interval.low_inclusive else '>'}{interval.low_raw} {below}"
 
 
 def encode_identifiers(identifiers: list[str]) -> bytes:
