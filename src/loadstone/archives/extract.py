@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from loadstone.archives.formats import open_archive, prepare, top_format
+from loadstone.archives.formats import open_archive, top_format
 from loadstone.archives.model import Entry, Limits, RefusedError
 from loadstone.archives.paths import canonical, collision_key, shown
 from loadstone.archives.reading import Budget
-from loadstone.archives.sniff import HEAD
 from loadstone.archives.source import FileSource, Source
 
 Progress = Callable[[str, int], None]
@@ -57,7 +56,7 @@ def extract(
         with _Folder(destination) as folder:
             writer = _Writer(folder, wanted, progress)
             try:
-                _read(FileSource(descriptor), descriptor, limits, writer)
+                _read(FileSource(descriptor), path, limits, writer)
                 writer.finish()
             except BaseException:
                 writer.abandon()
@@ -87,10 +86,8 @@ def _wanted(entries: Iterable[Entry], limits: Limits) -> dict[str, Entry]:
     return wanted
 
 
-def _read(source: Source, descriptor: int, limits: Limits, writer: _Writer) -> None:
-    needs = prepare(source.read_at(0, min(source.size, HEAD)), descriptor)
-    budget = Budget(limits, source.size)
-    open_archive(top_format(source), source, limits, writer, budget, reopened=needs.reopen)
+def _read(source: Source, path: Path, limits: Limits, writer: _Writer) -> None:
+    open_archive(top_format(source), source, limits, writer, Budget(limits, source.size), path=str(path))
 
 
 class _Writer:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 
 import msgspec
 
 from loadstone.archives.model import Limits, RefusedError
 from loadstone.archives.paths import shown
+from loadstone.archives.rarread import own_copy, path_of, read_rar
 from loadstone.archives.reading import Budget, Visitor
+from loadstone.archives.sevenzip import read_7z
 from loadstone.archives.sniff import (
     ARCHIVE_TYPES,
     COMPRESSED_TYPES,
@@ -18,10 +22,13 @@ from loadstone.archives.sniff import (
     is_tar,
 )
 from loadstone.archives.source import Source
+from loadstone.archives.streams import StreamReader, ZstdReader
+from loadstone.archives.tarread import Bytes, PlainReader, TarReader
 from loadstone.archives.zipread import read_zip
 from loadstone.archives.zipwalk import END, MAX_COMMENT, ZipPlan, walk
 
 _TAR_OF = {"gzip": "tar.gz", "bzip2": "tar.bz2", "xz": "tar.xz", "zstd": "tar.zst"}
+_PACKED_BY = {form: kind for kind, form in _TAR_OF.items()}
 FORMATS = ("zip", "7z", "rar", "tar", *_TAR_OF.values())
 
 # What an extension promises. Other extensions promise nothing.
@@ -57,9 +64,10 @@ _NOT_ARCHIVES = re.compile(
 class Needs(msgspec.Struct):
     """What reading an upload needs beyond its descriptor."""
 
-    descriptors: set[int] = set()
     reopen: int | None = None
-    """A descriptor that the reader's library must be able to open again by its /proc path."""
+    """A descriptor whose file a library must be able to open again."""
+    path: str | None = None
+    """By what path it does."""
 
 
 class Opened(msgspec.Struct):
@@ -72,6 +80,13 @@ class Opened(msgspec.Struct):
 
 def prepare(head: bytes, descriptor: int) -> Needs:
     """Load, before the jail closes, the code that reading a file with this first block needs."""
+    kind = content_type(head, len(head))
+    if kind == "zstd":
+        importlib.import_module("zstandard")
+    if kind == "rar":
+        importlib.import_module("unrar.cffi.unrarlib")
+        copy = own_copy(descriptor)
+        return Needs(copy, path_of(copy))
     return Needs()
 
 
@@ -146,6 +161,8 @@ def nested_format(kind: str, path: str) -> str:
         return kind
     if kind in COMPRESSED_TYPES:
         lower = path.lower()
+        if kind == "zstd" and "zstandard" not in sys.modules:
+            return ""  # its decoder is loaded only for uploads of that kind; the file is listed
         for extension, kinds in _PROMISES.items():
             if lower.endswith(extension) and kinds[0].startswith("tar."):
                 return _TAR_OF[kind]
@@ -159,19 +176,33 @@ def open_archive(
     visitor: Visitor,
     budget: Budget,
     *,
-    reopened: int | None = None,
+    path: str | None = None,
 ) -> Opened:
     """Read an archive of a known format to its last byte. Raises RefusedError.
 
-    `reopened` is the descriptor of an upload that a library may open again by its path (see `prepare`); an
-    archive within an archive has none.
+    By `path`, a library may open the upload again (see `prepare`); an archive within an archive has none.
     """
     if kind == "zip":
         plan = walk(source, limits)
         _refuse_document(source, plan)
         read_zip(source, plan, visitor, budget)
         return Opened(plan.tree.directories, plan.comment.decode("utf-8", "replace"), plan.tree.mixed_case)
-    raise RefusedError("format-unsupported", f"The format {kind} is not supported.")
+    if kind == "7z":
+        tree = read_7z(source, limits, visitor, budget)
+    elif kind == "rar":
+        tree = read_rar(source, limits, visitor, budget, path)
+    else:
+        tree = TarReader(_tar_bytes(kind, source), limits, visitor, budget).read()
+    return Opened(tree.directories, "", tree.mixed_case)
+
+
+def _tar_bytes(kind: str, source: Source) -> Bytes:
+    """The bytes of a tar, unpacked where it is packed."""
+    if kind == "tar":
+        return PlainReader(source)
+    if kind == "tar.zst":
+        return ZstdReader(source)
+    return StreamReader(source, _PACKED_BY[kind])
 
 
 def _refuse_document(source: Source, plan: ZipPlan) -> None:

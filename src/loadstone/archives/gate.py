@@ -51,12 +51,12 @@ class Gate:
         profile: Profile,
         registry: Registry | None = None,
         *,
-        reopened: int | None = None,
+        path: str | None = None,
     ) -> None:
         self.limits = limits
         self.profile = profile
         self.registry = registry or default_registry()
-        self._reopened = reopened
+        self._path = path
         self.entries: list[Entry] = []
         self.manifests: list[Manifest] = []
         self.executables: list[str] = []
@@ -75,9 +75,7 @@ class Gate:
             kind = top_format(source)
             declared_format(name, kind)
             budget = Budget(self.limits, source.size)
-            opened = open_archive(
-                kind, source, self.limits, _Level(self, budget, "", 1), budget, reopened=self._reopened
-            )
+            opened = open_archive(kind, source, self.limits, _Level(self, budget, "", 1), budget, path=self._path)
             self._finish(opened.mixed_case)
         except RefusedError as error:
             return Inspection("refuse", (error.reason,), kind, warnings=tuple(self.warnings))

@@ -7,10 +7,10 @@ comes in on standard input and the answer goes out on standard output, both Mess
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
-import unicodedata
 
 import msgspec
 
@@ -25,8 +25,8 @@ from loadstone.archives.sniff import HEAD
 from loadstone.archives.source import FileSource
 
 
-def put_on(descriptor: int, parent: int, limits: Limits, packed: int, *, reopen: bool) -> list[Layer]:
-    """All layers, in the only order that works. With `reopen`, the archive alone may be opened by path."""
+def put_on(reopen: int | None, parent: int, limits: Limits, packed: int) -> list[Layer]:
+    """All layers, in the only order that works. The file of `reopen` may be opened by path, nothing else."""
     layers = [
         sandbox.cut_network(),
         sandbox.drop_user(),
@@ -34,8 +34,8 @@ def put_on(descriptor: int, parent: int, limits: Limits, packed: int, *, reopen:
         sandbox.die_with_parent(parent),
     ]
     layers.append(sandbox.limit_resources(limits.memory_bytes, limits.cpu_allowance(packed)))
-    layers.append(sandbox.landlock(descriptor if reopen else None))
-    layers.append(sandbox.seccomp(opens=reopen))
+    layers.append(sandbox.landlock(reopen))
+    layers.append(sandbox.seccomp(opens=reopen is not None))
     return layers
 
 
@@ -44,25 +44,31 @@ def _main(arguments: list[str]) -> int:
     # Windows cannot pass a descriptor on; there the path comes instead.
     descriptor = int(name) if name.isdigit() else os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     if mode == "probe":
-        layers = put_on(descriptor, parent, Limits(), 0, reopen=False)
+        layers = put_on(None, parent, Limits(), 0)
         _write(msgspec.msgpack.encode(layers))
         return 0
     request = decode_request(_read_request())
     source = FileSource(descriptor)
     default_registry()
-    unicodedata.normalize("NFC", "é")
+    _load_codecs()
     needs = prepare(source.read_at(0, min(source.size, HEAD)), descriptor)
     memory = _open_peak()
-    kept = {descriptor} | ({memory} if memory >= 0 else set()) | needs.descriptors
+    kept = {descriptor, memory, descriptor if needs.reopen is None else needs.reopen}
     sandbox.close_all_but(kept)
-    put_on(needs.reopen or descriptor, parent, request.limits, source.size, reopen=needs.reopen is not None)
+    put_on(needs.reopen, parent, request.limits, source.size)
     try:
-        result = Gate(request.limits, request.profile, reopened=needs.reopen).inspect(source, request.name)
+        result = Gate(request.limits, request.profile, path=needs.path).inspect(source, request.name)
     except MemoryError:
         result = Inspection("refuse", (Reason("memory-limit", "The archive needs more memory than is allowed."),))
     result = msgspec.structs.replace(result, cpu_ms=int(time.process_time() * 1000), peak_mb=_peak(memory))
     _write(msgspec.msgpack.encode(result))
     return 0
+
+
+def _load_codecs() -> None:
+    """Python loads text codecs when they are first used, which is too late in the jail."""
+    for codec in ("cp437", "latin-1", "utf-16-le", "utf-16-be", "utf-16", "utf-8-sig", "cp1252", "unicode_escape"):
+        codecs.lookup(codec)
 
 
 def _read_request() -> bytes:

@@ -7,6 +7,7 @@ import lzma
 import zlib
 from typing import Protocol
 
+from loadstone.archives.lzma1 import open_lzma1
 from loadstone.archives.model import RefusedError
 from loadstone.archives.paths import shown
 from loadstone.archives.reading import Budget, EntrySink, Visitor
@@ -14,7 +15,6 @@ from loadstone.archives.source import PieceSource, Source, Window
 from loadstone.archives.zipwalk import DEFLATED, DESCRIPTOR, LZMA, STORED, Member, ZipPlan
 
 STEP = 1 << 18
-_LZMA_MEMORY = 96 * 1024 * 1024
 _STREAMED = 0x0008
 _LZMA_END_MARK = 0x0002
 
@@ -148,8 +148,7 @@ def _inflate(window: Window, member: Member, sink: EntrySink) -> None:
             chunk = b""
             if engine.hungry:
                 if at >= end:
-                    _refuse_unended(member, left)
-                    return
+                    raise _damaged(member)
                 chunk = window.read_at(at, min(STEP, end - at))
                 at += len(chunk)
             data = engine.feed(chunk, min(1 << 20, left + 1))
@@ -164,43 +163,17 @@ def _inflate(window: Window, member: Member, sink: EntrySink) -> None:
         raise _hidden(member)
 
 
-def _refuse_unended(member: Member, left: int) -> None:
-    """All packed bytes are used and no end came: right only for LZMA without its mark (APPNOTE 5.8.9)."""
-    if member.method != LZMA or left or member.flags & _LZMA_END_MARK:
-        raise _damaged(member)
-
-
 def _open_lzma(window: Window, member: Member) -> tuple[_Inflater, int]:
-    """The properties before an LZMA stream in a zip: version, length 5, lc/lp/pb, dictionary (APPNOTE
-    5.8.8).
+    """The properties before an LZMA stream in a zip: version, length 5, lc/lp/pb, dictionary (APPNOTE 5.8.8).
+    Flag bit 1 says whether the stream ends by a mark or by its size (5.8.9).
     """
     if member.packed < 9:
         raise _damaged(member)
     head = window.read_at(member.data, 9)
     if head[2:4] != b"\x05\x00":
         raise _damaged(member)
-    engine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[lzma1_filter(head[4:9])])
-    return _Standard(engine), member.data + 9
-
-
-def lzma1_filter(properties: bytes) -> dict[str, int]:
-    """The standard library's filter for five LZMA property bytes. Raises RefusedError over the memory
-    allowed.
-    """
-    packed, dictionary = properties[0], int.from_bytes(properties[1:5], "little")
-    if packed >= 9 * 5 * 5:
-        raise RefusedError("damaged", "The archive's LZMA properties are invalid.")
-    if dictionary > _LZMA_MEMORY:
-        raise RefusedError(
-            "memory-limit", "The archive needs a dictionary larger than 96 MiB; pack it with a smaller one."
-        )
-    return {
-        "id": lzma.FILTER_LZMA1,
-        "dict_size": max(dictionary, 4096),
-        "lc": packed % 9,
-        "lp": packed // 9 % 5,
-        "pb": packed // 45,
-    }
+    size = None if member.flags & _LZMA_END_MARK else member.size
+    return _Standard(open_lzma1(head[4:9], size)), member.data + 9
 
 
 def _damaged(member: Member) -> RefusedError:
