@@ -1,6 +1,6 @@
 """What the tests of publishing share."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -61,7 +61,7 @@ async def run_jobs(platform: Platform) -> list[str]:
 
 
 @pytest.fixture
-async def ada(person: MakePerson) -> AsyncIterator[Person]:
+async def ada(person: MakePerson) -> Person:
     """A creator, on a site with the game ``starfall``."""
     await make_game(await person("boss", roles=("admin",)))
-    yield await person("ada")
+    return await person("ada")
