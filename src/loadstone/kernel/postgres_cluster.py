@@ -7,18 +7,20 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
 from loadstone.kernel.postgres_binaries import OLDEST_MAJOR, Binaries, installed
 from loadstone.kernel.postgres_privileges import Identity, NoIdentityError, choose_identity
-from loadstone.kernel.processes import spawn
+from loadstone.kernel.processes import carrying, end_process, is_still, spawn
 
 ROLE: Final = "loadstone"
 DATABASE: Final = "loadstone"
 PORT: Final = 5432  # only part of the socket's name: nothing listens on the network
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a file
+_MARK: Final = "LOADSTONE_CLUSTER"
+"""Environment variable by which the programs that work on a cluster are known, and theirs in turn."""
 _SETTINGS_FILE: Final = "loadstone.conf"
 _ACCESS: Final = "local all all scram-sha-256\nhost all all samehost scram-sha-256\n"
 
@@ -137,8 +139,8 @@ class Cluster:
 
     def prepare(self, log: Callable[[str], None]) -> None:
         """Make the cluster when it is missing, and put its settings and the ownership of its files right."""
-        for left in self.folder.glob("cluster.new-*"):  # of a start that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for left in self.folder.glob("cluster.new-*"):
+            self._remove_unfinished(left)
         if not self.path.exists():
             log(f"creating the database in {self.folder} with PostgreSQL {self.binaries.major}")
             self._create()
@@ -147,6 +149,12 @@ class Cluster:
         if self.path.stat().st_uid != identity.uid:  # copied or restored by root
             identity.give_tree(self.path)
         self._write_settings(self.path, identity)
+
+    def _remove_unfinished(self, left: Path) -> None:
+        """Remove what a start that was killed has left, once the programs that it had started are gone."""
+        for one in carrying(f"{_MARK}={left}"):
+            end_process(one.pid, partial(is_still, one), [(signal.SIGKILL, 5.0)])
+        shutil.rmtree(left, ignore_errors=True)
 
     def password(self) -> str:
         """The role's password; only this user can read the file."""
@@ -193,7 +201,7 @@ class Cluster:
             command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         else:
             command += ["--locale=C.UTF-8"]
-        self._run_as(identity, command, "Creating the database")
+        self._run_as(identity, command, "Creating the database", mark=target)
 
     def _single_user(self, cluster: Path, identity: Identity, statements: Sequence[str]) -> None:
         """Run statements without a server: no password is needed and nobody else can be there."""
@@ -201,16 +209,16 @@ class Cluster:
         for setting in ("exit_on_error=on", "log_min_messages=error", "logging_collector=off"):
             command += ["-c", setting]
         text = "".join(f"{statement}\n" for statement in statements)
-        self._run_as(identity, [*command, "postgres"], "Preparing the database", text.encode())
+        self._run_as(identity, [*command, "postgres"], "Preparing the database", text.encode(), mark=cluster)
 
-    def _run_as(self, identity: Identity, argv: list[str], what: str, text: bytes = b"") -> None:
+    def _run_as(self, identity: Identity, argv: list[str], what: str, text: bytes = b"", *, mark: Path) -> None:
         process = spawn(
             identity.command(argv, reach=self.reach, death_signal=signal.SIGKILL),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=clean_environment(),
+            env=clean_environment() | {_MARK: str(mark)},
         )
         _, errors = process.communicate(text)
         if process.returncode != 0:
