@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadstone.compat.lockfile import LockedEntry, LockedLoader, Lockfile
+from loadstone.compat.lockfile import LockedEntry, LockedLoader, Lockfile, LockfileError
 from loadstone.compat.ranges import NeutralInterval
 from loadstone.compat.versions import InvalidVersion, Scheme, scheme
 
@@ -59,10 +59,10 @@ class LockfileDiff(msgspec.Struct, frozen=True):
 
 
 def diff(before: Lockfile, after: Lockfile) -> LockfileDiff:
-    """What changed from `before` to `after`, two lockfiles of one game. Raises ValueError for two games."""
+    """What changed from `before` to `after`, two lockfiles of one game. Raises LockfileError for two games."""
     if (before.game, before.version_scheme) != (after.game, after.version_scheme):
         msg = f"A lockfile of {before.game} cannot be compared with one of {after.game}; choose two of one game."
-        raise ValueError(msg)
+        raise LockfileError(msg)
     order = scheme(after.version_scheme)
     old = {entry.chain: entry for entry in before.entries}
     new = {entry.chain: entry for entry in after.entries}

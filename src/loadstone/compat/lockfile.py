@@ -184,7 +184,7 @@ def parse(data: bytes) -> Lockfile:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the format, as published in docs/schemas."""
-    schema = msgspec.json.schema(Lockfile)
+    schema: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(Lockfile)))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"lockfile-{FORMAT}.json",

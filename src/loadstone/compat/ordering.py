@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from loadstone.compat.ranges.errors import shown
 from loadstone.compat.versions import InvalidVersion, Scheme, Version
 
 _NUMBERS = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
@@ -59,20 +60,22 @@ def ask_about_order(
     if new.key > last.key:
         return None
     if new.key == last.key:
-        sentence = f"{version} and {predecessor} stand in the same place. Did you mean a higher number?"
-        return OrderQuestion(version, predecessor, (Cause.TYPO,), sentence, _successors(last.raw)[:3])
+        sentence = f"{_short(version)} and {_short(predecessor)} stand in the same place. Did you mean a higher number?"
+        higher = _with_numbers(new.raw, _successors(last.raw))[:3]
+        return OrderQuestion(version, predecessor, (Cause.TYPO,), sentence, higher)
     before = _parsed(scheme, earlier)
     causes: tuple[Cause, ...]
     if _predecessor_slipped(new, last, before):
         causes = (Cause.TYPO, Cause.BACK_PORT, Cause.NEW_NUMBERING)
         sentence = (
-            f"{version} sorts before {predecessor}, which looks like a slip after {before[-1].raw}. "
-            f"If it is one, yank {predecessor}."
+            f"{_short(version)} sorts before {_short(predecessor)}, which looks like a slip after "
+            f"{_short(before[-1].raw)}. If it is one, yank {_short(predecessor)}."
         )
         return OrderQuestion(version, predecessor, causes, sentence, (), new.line, last.epoch + 1)
     slips = _slips(scheme, new, last)
     causes = _ranked(new, last, before, has_slip=bool(slips))
-    sentence = f"{version} sorts before {predecessor}. {_sentence(causes[0], new, last, slips)}"
+    out_of_order = f"{_short(version)} sorts before {_short(predecessor)}."
+    sentence = f"{out_of_order} {_sentence(causes[0], new, last, slips)}"
     return OrderQuestion(version, predecessor, causes, sentence, slips, new.line, last.epoch + 1)
 
 
@@ -84,7 +87,8 @@ def _predecessor_slipped(new: Version, last: Version, earlier: list[Version]) ->
     if any(version.line != new.line for version in recent):
         return False
     found = _NUMBERS.search(last.raw[:_LOOKED_AT])
-    return found is not None and any(_is_slip(found[0], expected) for expected in _successors(earlier[-1].raw))
+    expected = _successors(recent[-1].raw)
+    return found is not None and found[0] not in expected and any(_is_slip(found[0], e) for e in expected)
 
 
 def _is_slip(written: str, meant: str) -> bool:
@@ -128,13 +132,20 @@ def _slips(scheme: Scheme, new: Version, last: Version) -> tuple[str, ...]:
     if found is None:
         return ()
     written = found[0]
-    meant = [
+    meant = tuple(
         candidate
         for candidate in (*_as_decimals(written, last.raw), *_successors(last.raw))
         if _is_slip(written, candidate)
-    ]
-    texts = (new.raw[: found.start()] + candidate + new.raw[found.end() :] for candidate in meant)
-    return tuple(dict.fromkeys(text for text in texts if _is_newer(scheme, text, last)))[:3]
+    )
+    return tuple(text for text in _with_numbers(new.raw, meant) if _is_newer(scheme, text, last))[:3]
+
+
+def _with_numbers(raw: str, numbers: tuple[str, ...]) -> tuple[str, ...]:
+    """`raw` with its numbers replaced by each of `numbers`."""
+    found = _NUMBERS.search(raw[:_LOOKED_AT])
+    if found is None:
+        return numbers
+    return tuple(dict.fromkeys(raw[: found.start()] + text + raw[found.end() :] for text in numbers))
 
 
 def _is_newer(scheme: Scheme, text: str, last: Version) -> bool:
@@ -197,11 +208,16 @@ def _distance(a: str, b: str) -> int:
 def _sentence(cause: Cause, new: Version, last: Version, slips: tuple[str, ...]) -> str:
     match cause:
         case Cause.TYPO:
-            return f"Did you mean {slips[0]}?"
+            return f"Did you mean {_short(slips[0])}?"
         case Cause.BACK_PORT:
-            return f"It continues the line {new.line}: publish it there, and {last.raw} stays the newest of all."
+            line, newest = _short(new.line), _short(last.raw)
+            return f"It continues the line {line}: publish it there, and {newest} stays the newest of all."
         case Cause.NEW_NUMBERING:
             return (
                 "If you have started a new numbering, say so: it opens "
                 f"epoch {last.epoch + 1}, and everything from before counts as older."
             )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LOOKED_AT and text.isprintable() else shown(text)
