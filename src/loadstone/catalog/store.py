@@ -184,6 +184,23 @@ async def artifacts_of_releases(db: Database, release_ids: Sequence[int]) -> lis
     )
 
 
+async def files_to_fetch(db: Database, keys: Sequence[tuple[int, int]]) -> list[Row]:
+    """For (release, place) pairs: the file with what the visibility rule asks of its mod and release.
+
+    ``file_name`` is null when the release has no file at that place.
+    """
+    return await db.fetch(
+        "select r.id as release_id, k.place, r.mod_id, r.game_id, r.state, m.visibility, m.team_id, m.published_at,"
+        " x.artifact_id, x.file_name, coalesce(a.size, x.size) as size, coalesce(a.sha256, x.sha256) as sha256,"
+        " a.md5, a.sha1, a.sha512, a.verdict, x.url"
+        " from unnest($1::bigint[], $2::integer[]) as k (release_id, place)"
+        " join releases r on r.id = k.release_id join mods m on m.id = r.mod_id"
+        " left join release_artifacts x on x.release_id = r.id and x.place = k.place"
+        " left join artifacts a on a.id = x.artifact_id",
+        [k[0] for k in keys], [k[1] for k in keys],
+    )  # fmt: skip
+
+
 async def claims_of_chains(db: Database, chain_ids: Sequence[int]) -> list[Row]:
     """The claims that stand, i.e. were not withdrawn, of these chains and their releases."""
     return await db.fetch(

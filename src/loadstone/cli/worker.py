@@ -4,6 +4,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+from loadstone.delivery.jobs import LOOPS as DELIVERY_LOOPS
 from loadstone.http.idempotency import forget as forget_idempotency_keys
 from loadstone.identity.jobs import TIMERS as IDENTITY_TIMERS
 from loadstone.kernel.config import Config, load
@@ -17,7 +18,7 @@ TIMERS: list[Timer] = [
     *IDENTITY_TIMERS,
     *PUBLISHING_TIMERS,
 ]
-LOOPS: list[Loop] = []
+LOOPS: list[Loop] = [*DELIVERY_LOOPS]
 
 
 def worker(*, config_file: Path | None = None) -> int:

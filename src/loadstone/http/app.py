@@ -12,6 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 
 from loadstone.catalog.routes import ROUTES as CATALOG
+from loadstone.delivery.routes import ROUTES as DELIVERY
+from loadstone.delivery.serving import FileServer
 from loadstone.http import openapi
 from loadstone.http.edge import Edge
 from loadstone.http.gate import Gate
@@ -24,7 +26,7 @@ from loadstone.kernel.permissions import Permission
 from loadstone.kernel.platform import Platform, open_platform
 from loadstone.publishing.routes import ROUTES as PUBLISHING
 
-ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING]
+ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY]
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -71,7 +73,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
                 edge.attach(None)
 
     app = _assemble(holder.current, lifespan)
-    edge = Edge(app, _no_files, cache(lambda: msgspec.json.encode(openapi.document(app))))
+    edge = Edge(app, FileServer(), cache(lambda: msgspec.json.encode(openapi.document(app))))
     return edge
 
 
@@ -99,7 +101,3 @@ def openapi_document() -> dict[str, Any]:
 def _actor(request: Request[Any, Any, Any]) -> Actor:
     actor: Actor = request.scope["state"]["actor"]
     return actor
-
-
-async def _no_files(_platform: Platform, scope: Any, receive: Any, send: Any) -> None:
-    raise NotImplementedError

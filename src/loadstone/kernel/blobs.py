@@ -140,7 +140,7 @@ class BlobStore:
             for meta in batch:
                 yield meta["path"].rsplit("/", 1)[-1], int(meta["size"])
 
-    async def presign(self, sha256: str, *, seconds: int, file_name: str) -> str:
+    async def presign(self, sha256: str, *, seconds: int, file_name: str, now: dt.datetime | None = None) -> str:
         """A link straight to the object store, valid for ``seconds`` (≤ 60, DESIGN §7).
 
         The signature covers the download's file name, so that browsers save it under that name.
@@ -150,7 +150,7 @@ class BlobStore:
         from loadstone.kernel.presign import presign_get
 
         return presign_get(
-            self._signer.config, self._signer.prefix, blob_key(sha256), seconds=seconds, file_name=file_name
+            self._signer.config, self._signer.prefix, blob_key(sha256), seconds=seconds, file_name=file_name, now=now
         )
 
 

@@ -74,6 +74,11 @@ class IdSource:
         return self._randomness(octets * 8).to_bytes(octets, "big")
 
 
+def made_at(number: int) -> dt.datetime:
+    """The moment inside an id, to the millisecond: a row's partition follows from its id."""
+    return _EPOCH + dt.timedelta(milliseconds=number >> _RANDOM_BITS)
+
+
 def seeded(seed: int, clock: Clock | None = None) -> IdSource:
     """A reproducible source for tests and demo data; never for real secrets."""
     return IdSource(clock, random.Random(seed).getrandbits)  # noqa: S311 - reproducibility is the purpose

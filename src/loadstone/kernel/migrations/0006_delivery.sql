@@ -1,4 +1,5 @@
--- Every granted download, once. era and xid order the rows for the rollup as in events.
+-- Every granted download, once. era and xid order the rows for the rollup as in events; at is the moment
+-- inside id, so that an id alone finds its partition and no two rows share an id.
 create table grants (
     at          timestamptz not null,
     id          bigint      not null,
@@ -7,6 +8,7 @@ create table grants (
     game_id     bigint      not null,
     mod_id      bigint      not null,
     release_id  bigint      not null,
+    place       integer     not null default 0,
     artifact_id bigint      not null,
     member_id   bigint,
     reason      text        not null default 'direct' check (reason in ('direct', 'dependency', 'update', 'collection')),
@@ -15,17 +17,27 @@ create table grants (
 create index grants_in_order on grants (era, xid, id);
 create index grants_by_mod on grants (mod_id, at);
 
+-- Takes what no daily partition was made for; it counts like any other.
 create table grants_elsewhen partition of grants default;
 
+-- Made as a table of its own and then attached: that locks neither the parent nor its other partitions
+-- against inserts. Days are those of UTC, whatever the session's time zone.
 create function make_grant_partition(day date) returns void
     language plpgsql as $$
+declare
+    partition text := 'grants_' || to_char(day, 'YYYYMMDD');
 begin
+    perform pg_advisory_xact_lock(hashtext('make_grant_partition'));
+    if to_regclass(partition) is not null then
+        return;
+    end if;
+    execute format('create table %I (like grants including defaults including constraints)', partition);
     execute format(
-        'create table if not exists %I partition of grants for values from (%L) to (%L)',
-        'grants_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+        'alter table grants attach partition %I for values from (%L) to (%L)',
+        partition, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
 exception
-    -- another process made it first, or rows of that day already lie in the default partition
-    when duplicate_table or check_violation then null;
+    -- rows of that day already lie in grants_elsewhen, and stay there
+    when check_violation then null;
 end $$;
 
 create table release_counters (
