@@ -51,6 +51,11 @@ def slugify(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:64].strip("-") or "mod"
 
 
+def mod_etag(mod: Mod) -> str:
+    """The ETag of a mod's current version."""
+    return etag(mod.id, mod.version)
+
+
 def mod_tags(mod_id: int, game_slug: str) -> list[str]:
     """The cache tags that a change of a mod makes stale."""
     return [f"mod:{mod_id}", f"game:{game_slug}"]

@@ -47,6 +47,7 @@ Description = Annotated[str, Meta(max_length=60_000, pattern=r"^[^\x00]*$", desc
 Tag = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z0-9](?:[a-z0-9 .+_-]*[a-z0-9+])?$")]
 VersionText = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 FileName = Annotated[str, Meta(min_length=1, max_length=200, pattern=r'^[^\x00-\x1f\x7f/\\:*?"<>|]+$')]
+Link = Annotated[str, Meta(max_length=500, pattern=r"^https?://[^\s<>\"]+$")]
 PackageName = Annotated[str, Meta(min_length=1, max_length=130, pattern=r"^[^\x00-\x20\x7f]+$")]
 
 
@@ -152,7 +153,7 @@ class ModChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     category: str | msgspec.UnsetType | None = msgspec.UNSET
     tags: Annotated[list[Tag], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
     licence: Annotated[str, Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
-    links: Annotated[dict[Slug, str], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
+    links: Annotated[dict[Slug, Link], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
     visibility: Literal["draft", "unlisted", "published", "removed"] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -239,6 +240,16 @@ class NewClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     loader: str | None = None
     side: Side | None = None
     note: Annotated[str, Meta(max_length=300)] = ""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A picture of a mod's gallery; ``url`` is on this site."""
+
+    id: str
+    url: str
+    width: int
+    height: int
+    caption: str
 
 
 class Entry(msgspec.Struct, frozen=True):

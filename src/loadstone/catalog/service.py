@@ -14,6 +14,7 @@ from loadstone.catalog.models import (
     Entry,
     Game,
     GameDetail,
+    Image,
     Loader,
     Mod,
     ModSummary,
@@ -140,6 +141,16 @@ async def browse(platform: Platform, game_name: str, order: Order, cursor: str |
     key = (_cursor_value(order, after[0]), after[1]) if after else None
     rows = await store.browse(platform.db, row["id"], order, key, limit + 1)
     return page(platform.signer, name, rows, limit, lambda r: [_cursor_text(r["sort_key"]), r["id"]], as_summary)
+
+
+async def recently_updated(platform: Platform, limit: int) -> list[ModSummary]:
+    """The newest changes of all games, for the start page."""
+    return [as_summary(r) for r in await store.recently_updated(platform.db, limit)]
+
+
+async def images(platform: Platform, mod_id: int) -> list[Image]:
+    """The gallery of a mod that the caller has seen, in order."""
+    return [as_image(r) for r in await store.images(platform.db, mod_id)]
 
 
 async def mods_of_member(platform: Platform, member_id: int, cursor: str | None, limit: int) -> Page[ModSummary]:
@@ -350,6 +361,11 @@ def as_artifact(row: Row) -> ReleaseArtifact:
         side=row["side"], size=row["size"], sha256=hexed("sha256"), url=row["url"],
         md5=hexed("md5"), sha1=hexed("sha1"), sha512=hexed("sha512"),
     )  # fmt: skip
+
+
+def as_image(row: Row) -> Image:
+    id_ = encode("image", row["id"])
+    return Image(id_, f"/media/{id_}.webp", row["width"], row["height"], row["caption"])
 
 
 def as_claim(row: Row) -> Claim:

@@ -72,6 +72,21 @@ async def mod_id_by_number(db: Database, game_slug: str, number: int) -> int | N
     return found
 
 
+async def recently_updated(db: Database, limit: int) -> list[Row]:
+    """Published mods of all games, by ``mods_recent``."""
+    return await db.fetch(
+        f"select {MOD_COLUMNS}{MOD_FROM} where m.visibility = 'published'"
+        " order by m.updated_at desc, m.id desc limit $1",
+        limit,
+    )
+
+
+async def images(db: Database, mod_id: int) -> list[Row]:
+    return await db.fetch(
+        "select id, sha256, width, height, caption from mod_images where mod_id = $1 order by place, id", mod_id
+    )
+
+
 _LISTS: Final = {
     "new": ("m.published_at", "desc"),
     "updated": ("m.updated_at", "desc"),

@@ -1,6 +1,7 @@
 """Who someone is and what they may do."""
 
 import datetime as dt
+import hmac
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -96,6 +97,11 @@ class Actor(msgspec.Struct, frozen=True):
 ANONYMOUS: Final = Actor()
 Who = NamedDependency[Actor]
 """Who asks, as a route's parameter ``actor: Who``."""
+
+
+def fits_csrf(actor: Actor, given: str) -> bool:
+    """Whether the value is the one of the actor's session, compared in constant time."""
+    return bool(actor.csrf) and hmac.compare_digest(given.encode(), actor.csrf.encode())
 
 
 def check(actor: Actor, wanted: Permission) -> None:

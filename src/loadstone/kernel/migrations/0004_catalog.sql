@@ -79,13 +79,14 @@ create unique index mods_by_source on mods (game_id, source, source_key) where s
 create index mods_by_team on mods (team_id, id desc);
 create index mods_new on mods (game_id, published_at desc, id desc) where visibility = 'published';
 create index mods_updated on mods (game_id, updated_at desc, id desc) where visibility = 'published';
+create index mods_recent on mods (updated_at desc, id desc) where visibility = 'published';
 create index mods_by_name on mods (game_id, lower(name), id) where visibility = 'published';
 
 -- Every slug that a mod ever had; one of them is the current one (mods.slug). None passes to another mod.
 create table mod_slugs (
     game_id bigint not null references games (id),
     slug    text   not null,
-    mod_id  bigint not null references mods (id),
+    mod_id  bigint not null references mods (id) deferrable,
     primary key (game_id, slug)
 );
 
