@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import msgspec
 
 from loadstone.compat.checker import check
-from loadstone.compat.solver import GaveUp, Outcome, Request, Solved, Surroundings, Unsatisfiable, solve
+from loadstone.compat.solver import GaveUp, Outcome, Request, Solved, Unsatisfiable, solve
 from loadstone.compat.universe import Universe
 from tests.compat.oracles import SatOracle, SolvOracle, least_changes
 from tests.compat.plain_world import PlainWorld, universe_world

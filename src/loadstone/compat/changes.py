@@ -8,9 +8,7 @@ import msgspec
 
 from loadstone.compat.clauses import Rulebook
 from loadstone.compat.solving import rulebook_of
-from loadstone.compat.universe import Claim, Package, PackageIndex, Universe, build_universe
-
-CACHED = ("providers", "mentions", "replacements", "claim_index", "release_index")
+from loadstone.compat.universe import RULEBOOK, Claim, Package, PackageIndex, Universe, build_universe
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -94,11 +92,15 @@ def _forget(new: Universe, claims: Sequence[Claim], packages: bool) -> None:
     stale = {"mentions", "claim_index"} if claims else set()
     if "provides" in kinds or packages:
         stale.add("providers")
-    if "replaces" in kinds:
-        stale.add("replacements")
+    if kinds & {"replaces", "discouraged"}:
+        stale |= {"replacements", "of_note"}
+    if kinds & {"needs", "works_with", "broken_in"}:
+        stale.add("fitting")
+    if kinds & {"order_after", "order_before"}:
+        stale.add("ordering")
     if packages:
         stale.add("release_index")
-    for name in stale & set(CACHED):
+    for name in stale:
         new.__dict__.pop(name, None)
 
 
@@ -129,8 +131,8 @@ def _patched(old: Universe, new: Universe, claims: Sequence[Claim], names: set[s
 
 def _hand_over(old: Universe, new: Universe, touched: set[int]) -> None:
     """Keep the compiled rules of every package that is not touched."""
-    known = old.memo.get("rulebook")
+    known = old.memo.get(RULEBOOK)
     if isinstance(known, Rulebook):
-        new.memo["rulebook"] = known.for_universe(new, touched)
+        new.memo[RULEBOOK] = known.for_universe(new, touched)
     else:
         rulebook_of(new)

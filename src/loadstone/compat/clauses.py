@@ -51,10 +51,11 @@ class Rules:
     """What follows once package `p` is installed.
 
     `units` restrict p alone; each of `pairs` is `(other values of p, q, values of q, clause)`; `wides`
-    have three or more literals or offer a choice. `softs` are wishes that hold when p is there.
+    have three or more literals or offer a choice; `needs` are the pairs that ask for another package.
+    `softs` are wishes that hold when p is there.
     """
 
-    __slots__ = ("clauses", "pairs", "softs", "units", "wides")
+    __slots__ = ("clauses", "needs", "pairs", "softs", "units", "wides")
 
     def __init__(self, index: int, clauses: list[Clause], softs: list[Soft]) -> None:
         self.clauses = clauses
@@ -64,6 +65,7 @@ class Rules:
         self.wides: list[Clause] = []
         for clause in clauses:
             self._file(index, clause)
+        self.needs = [(mine, other, theirs) for mine, other, theirs, _ in self.pairs if not theirs & ABSENT]
 
     def _file(self, index: int, clause: Clause) -> None:
         literals = clause.literals

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 from typing import TypeVar
 
-from loadstone.compat.universe import Candidate, Universe
+from loadstone.compat.universe import Candidate, Claim, Universe
 
 K = TypeVar("K", bound=Hashable)
+Values = tuple[str, ...]
+
+NO_VALUE: Values = ("",)
+"""What fits nothing: claims that contradict each other leave no loader, OS or side."""
+
+_BUILDS: Callable[[Candidate], tuple[tuple[str | None, str | None], ...]] = attrgetter("builds")
+_CHANNEL: Callable[[Candidate], str] = attrgetter("channel")
+_LOADERS: Callable[[Candidate], Values] = attrgetter("loaders")
+_OSES: Callable[[Candidate], Values] = attrgetter("oses")
+_SIDES: Callable[[Candidate], Values] = attrgetter("sides")
 
 
 class Fit:
@@ -17,24 +28,34 @@ class Fit:
 
     def __init__(self, universe: Universe, index: int) -> None:
         candidates = universe.packages[index].package.candidates
-        self.builds = _grouped(candidates, lambda c: tuple(_span(universe, pair) for pair in c.builds))
-        self.channels = [
-            (channel, mask)
-            for channel, mask in _grouped(candidates, lambda c: c.channel)
-            if channel != "release" or len({c.channel for c in candidates}) > 1
-        ]
-        self.loaders = _targets(universe, index, candidates, "loader")
-        self.oses = _targets(universe, index, candidates, "os")
-        self.sides = _targets(universe, index, candidates, "side")
-        self.yanked = sum(2 << i for i, c in enumerate(candidates) if c.yanked)
-        self.quarantined = sum(2 << i for i, c in enumerate(candidates) if c.quarantined)
+        claims = universe.claims.get(index, ()) if index in universe.fitting else ()
+        spans = universe.span_of
+        self.builds = [(tuple([spans(pair) for pair in pairs]), mask) for pairs, mask in _grouped(candidates, _BUILDS)]
+        self.yanked = self.quarantined = 0
+        bit, plain = 2, True
+        for candidate in candidates:
+            if candidate.yanked:
+                self.yanked |= bit
+            if candidate.quarantined:
+                self.quarantined |= bit
+            if candidate.loaders or candidate.oses or candidate.sides:
+                plain = False
+            bit <<= 1
+        self.channels = _grouped(candidates, _CHANNEL)
+        self.loaders: list[tuple[Values, int]] = []
+        self.oses: list[tuple[Values, int]] = []
+        self.sides: list[tuple[Values, int]] = []
+        if claims or not plain:
+            self.loaders = _narrowed(universe, index, claims, "loader", _grouped(candidates, _LOADERS))
+            self.oses = _narrowed(universe, index, claims, "os", _grouped(candidates, _OSES))
+            self.sides = _narrowed(universe, index, claims, "side", _grouped(candidates, _SIDES))
         self.works: list[tuple[tuple[int, int], int]] = []
         self.broken: list[tuple[tuple[int, int], int]] = []
-        for claim in universe.claims.get(index, ()):
+        for claim in claims:
             if claim.kind in ("works_with", "broken_in"):
                 known = self.works if claim.kind == "works_with" else self.broken
                 mask = universe.subject_mask(index, claim)
-                known.extend((_span(universe, pair), mask) for pair in claim.builds)
+                known.extend((spans(pair), mask) for pair in claim.builds)
         if not self.broken and all(not spans for spans, _ in self.builds):
             self.builds = []
 
@@ -61,48 +82,33 @@ class Fit:
         return sum(mask for values, mask in groups if not values or value in values)
 
 
-def _span(universe: Universe, pair: tuple[str | None, str | None]) -> tuple[int, int]:
-    low = -1 if pair[0] is None else universe.builds.span(pair[0])[0]
-    high = 1 << 60 if pair[1] is None else universe.builds.span(pair[1])[1]
-    return low, high
-
-
-def _grouped(candidates: Sequence[Candidate], key: Callable[[Candidate], K]) -> list[tuple[K, int]]:
+def _grouped(candidates: Sequence[Candidate], value_of: Callable[[Candidate], K]) -> list[tuple[K, int]]:
     groups: dict[K, int] = {}
-    for i, candidate in enumerate(candidates):
-        value = key(candidate)
-        groups[value] = groups.get(value, 0) | 2 << i
+    bit = 2
+    for candidate in candidates:
+        value = value_of(candidate)
+        groups[value] = groups.get(value, 0) | bit
+        bit <<= 1
     return list(groups.items())
 
 
-def _fields(axis: str) -> Callable[[Candidate], tuple[str, ...]]:
-    return lambda candidate: {
-        "loader": candidate.loaders,
-        "os": candidate.oses,
-        "side": candidate.sides,
-    }[axis]
-
-
-def _targets(
-    universe: Universe, index: int, candidates: Sequence[Candidate], axis: str
-) -> list[tuple[tuple[str, ...], int]]:
+def _narrowed(
+    universe: Universe, index: int, claims: Sequence[Claim], axis: str, groups: list[tuple[Values, int]]
+) -> list[tuple[Values, int]]:
     """Releases by the values they fit on an axis, narrowed by `needs` claims; empty if all fit all."""
-    groups = _grouped(candidates, _fields(axis))
-    for claim in universe.claims.get(index, ()):
+    for claim in claims:
         needed = tuple(target.name for target in claim.targets if target.axis == axis)
         if claim.kind == "needs" and needed:
-            groups = _narrowed(groups, universe.subject_mask(index, claim), needed)
-    return [] if all(not values for values, _ in groups) else groups
+            groups = _cut(groups, universe.subject_mask(index, claim), needed)
+    return [] if len(groups) <= 1 and not any(values for values, _ in groups) else groups
 
 
-def _narrowed(
-    groups: list[tuple[tuple[str, ...], int]], mask: int, needed: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], int]]:
-    found: list[tuple[tuple[str, ...], int]] = []
+def _cut(groups: list[tuple[Values, int]], mask: int, needed: Values) -> list[tuple[Values, int]]:
+    found: list[tuple[Values, int]] = []
     for values, releases in groups:
         if releases & mask:
-            both = needed if not values else tuple(value for value in values if value in needed)
-            found.append((both or ("nothing",), releases & mask))
+            both = tuple(value for value in values if value in needed) if values else needed
+            found.append((both or NO_VALUE, releases & mask))
         if releases & ~mask:
             found.append((values, releases & ~mask))
     return found

@@ -113,8 +113,8 @@ def _needed(view: View, plan: Mapping[int, int], roots: Iterable[int], facts: Se
 def needs_of(rules: Rules, at: int, plan: Mapping[int, int]) -> Iterable[int]:
     """Planned packages that satisfy what a planned package requires."""
     bit = plan[at]
-    for mine, other, theirs, _ in rules.pairs:
-        if not bit & mine and not theirs & ABSENT and plan.get(other, ABSENT) & theirs:
+    for mine, other, theirs in rules.needs:
+        if not bit & mine and plan.get(other, ABSENT) & theirs:
             yield other
     for clause in rules.wides:
         literals = clause.literals
@@ -130,7 +130,8 @@ def _chosen(universe: Universe, at: int, bit: int, parents: set[int], locks: Map
     candidate = package.candidate(bit)
     lock = locks.get(at, 0)
     was = package.candidate(lock).version if lock and lock != bit else ""
-    needed_by = tuple(universe.packages[parent].package.id for parent in sorted(parents))
+    ids = universe.packages
+    needed_by = tuple([ids[parent].package.id for parent in sorted(parents)]) if parents else ()
     return Chosen(package.package.id, candidate.release, candidate.version, needed_by, was)
 
 
@@ -156,16 +157,24 @@ def _questions(
 
 
 def _notes(universe: Universe, plan: Mapping[int, int], locks: Mapping[int, int]) -> Iterable[Note]:
-    for at, bit in plan.items():
-        package = universe.packages[at]
-        candidate = package.candidate(bit)
-        if candidate.yanked:
-            text = f"{package.package.name} {candidate.version} was withdrawn by its author; it stays."
-            yield Note("yanked-kept", text, package.package.id)
-        elif locks.get(at, bit) != bit and locks[at] and package.candidate(locks[at]).yanked:
-            text = f"{package.package.name} {package.candidate(locks[at]).version} was withdrawn."
-            yield Note("yanked-replaced", text, package.package.id)
-        yield from _claim_notes(universe, at, bit, plan)
+    for at, lock in locks.items():
+        if at in plan and lock:
+            yield from _yanked_notes(universe, at, plan[at], lock)
+    for at in sorted(plan.keys() & universe.of_note):
+        yield from _claim_notes(universe, at, plan[at], plan)
+
+
+def _yanked_notes(universe: Universe, at: int, bit: int, lock: int) -> Iterable[Note]:
+    package = universe.packages[at]
+    locked = package.candidate(lock)
+    if not locked.yanked:
+        return
+    if bit == lock:
+        text = f"{package.package.name} {locked.version} was withdrawn by its author; it stays."
+        yield Note("yanked-kept", text, package.package.id)
+    else:
+        text = f"{package.package.name} {locked.version} was withdrawn by its author."
+        yield Note("yanked-replaced", text, package.package.id)
 
 
 def _claim_notes(universe: Universe, at: int, bit: int, plan: Mapping[int, int]) -> Iterable[Note]:
@@ -185,8 +194,9 @@ def _claim_notes(universe: Universe, at: int, bit: int, plan: Mapping[int, int])
 
 def _order(universe: Universe, plan: Mapping[int, int]) -> Iterable[OrderPair]:
     """Pairs from `order_after` and `order_before` claims between planned packages."""
-    for at, bit in plan.items():
-        for claim in universe.claims.get(at, ()):
+    for at in sorted(plan.keys() & universe.ordering):
+        bit = plan[at]
+        for claim in universe.claims[at]:
             if claim.kind not in ("order_after", "order_before"):
                 continue
             if not universe.subject_mask(at, claim) & bit:

@@ -160,10 +160,8 @@ class Search:
         self.objective = objective
         self.costs = {}
         self.total = 0
-        for package in (*self.active, *self.extra):
-            self._recost(package)
-        for package, _, _ in self.trail:
-            self._recost(package)
+        for package in dict.fromkeys((*self.active, *self.extra, *(moved for moved, _, _ in self.trail))):
+            self._price(objective, package)
         return self.total <= bound and self._settle()
 
     def can_be(self, package: int, value: int) -> bool:
@@ -246,31 +244,35 @@ class Search:
 
     def _propagate(self) -> Clause | None:
         dom, queue, spent = self.dom, self.queue, 0
-        is_active, pairs, wides = self.is_active, self.pairs, self.wides
+        is_active, pairs, wides, objective = self.is_active, self.pairs, self.wides, self.objective
         conflict: Clause | None = None
         while queue and conflict is None:
             package = queue.pop()
             spent += 1
             values = dom[package]
-            watched = pairs.get(package)
-            if watched:
-                for mine, other, theirs, clause in watched:
-                    if not values & mine:
-                        now = dom[other]
-                        left = now & theirs
-                        if left != now:
-                            if not left:
-                                conflict = clause
-                                break
-                            self._shrink(other, left, clause)
+            if package in pairs:
+                conflict = self._visit_pairs(package, values)
             if conflict is None and package in wides:
                 conflict = self._visit_wides(package)
             if conflict is None and not values & ABSENT and not is_active[package]:
                 conflict = self._activate(package)
-            if conflict is None and self.objective is not None:
-                conflict = self._recost(package)
+            if conflict is None and objective is not None:
+                conflict = self._check_price(objective, package)
         self.budget.spend(spent)
         return conflict
+
+    def _visit_pairs(self, package: int, values: int) -> Clause | None:
+        """Propagate the watched two-literal clauses whose literal on this package became false."""
+        dom = self.dom
+        for mine, other, theirs, clause in self.pairs[package]:
+            if not values & mine:
+                now = dom[other]
+                left = now & theirs
+                if left != now:
+                    if not left:
+                        return clause
+                    self._shrink(other, left, clause)
+        return None
 
     def _activate(self, package: int) -> Clause | None:
         """The package is needed: bring in its clauses."""
@@ -388,17 +390,19 @@ class Search:
         self.wides[package] = kept
         return conflict
 
-    def _recost(self, package: int) -> Clause | None:
-        """Update the lower bound of the cost; over the bound, say which packages it is made of."""
-        objective = self.objective
-        if objective is None:
-            return None
+    def _price(self, objective: Objective, package: int) -> None:
+        """Keep the lower bound of the cost up to date with one package's domain."""
         cost = objective.cost(package, self.dom[package])
         self.total += cost - self.costs.get(package, 0)
         self.costs[package] = cost
-        if self.total <= self.bound:
-            return None
-        return Clause(tuple((p, objective.cheaper(p, paid)) for p, paid in sorted(self.costs.items()) if paid), None)
+
+    def _check_price(self, objective: Objective, package: int) -> Clause | None:
+        self._price(objective, package)
+        return self._too_dear(objective) if self.total > self.bound else None
+
+    def _too_dear(self, objective: Objective) -> Clause:
+        """The plan gets too expensive: one of the packages that cost something must cost less."""
+        return Clause(tuple((p, objective.cheaper(p, paid)) for p, paid in self.costs.items() if paid), None)
 
     # -- decisions ----------------------------------------------------------------------------------
 
@@ -483,9 +487,7 @@ class Search:
             if package in activity:
                 self._queue_by_activity(package)
             if objective is not None:
-                cost = objective.cost(package, old)
-                self.total += cost - self.costs.get(package, 0)
-                self.costs[package] = cost
+                self._price(objective, package)
         del self.trail[trail_size:]
         for package in self.active[active_size:]:
             self.is_active[package] = 0

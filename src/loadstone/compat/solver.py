@@ -26,6 +26,7 @@ from loadstone.compat.solving import (
     at_time,
     rulebook_of,
     view_of,
+    warm,
 )
 from loadstone.compat.surroundings import Surroundings
 from loadstone.compat.universe import Universe
@@ -53,6 +54,7 @@ __all__ = [
     "rulebook_of",
     "solve",
     "view_of",
+    "warm",
 ]
 
 REPAIR_STEPS = 1_000_000

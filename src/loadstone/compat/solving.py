@@ -19,7 +19,7 @@ from loadstone.compat.search import (
     oldest_first,
 )
 from loadstone.compat.surroundings import Surroundings, View
-from loadstone.compat.universe import ABSENT, PackageIndex, Target, Universe
+from loadstone.compat.universe import ABSENT, RULEBOOK, PackageIndex, Target, Universe
 
 Policy = Literal["newest", "minimal_change", "oldest"]
 
@@ -27,6 +27,7 @@ POLISH_STEPS = 20_000
 """Steps that may go into fewer versions behind the newest once a plan is found."""
 
 VIEWS_KEPT = 16
+FACTS_KEPT = 10_000
 
 
 class Wanted(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
@@ -129,10 +130,19 @@ def view_of(universe: Universe, surroundings: Surroundings) -> View:
 
 def rulebook_of(universe: Universe) -> Rulebook:
     """The compiled clauses of the universe."""
-    known = universe.memo.get("rulebook")
+    known = universe.memo.get(RULEBOOK)
     if not isinstance(known, Rulebook):
-        known = universe.memo["rulebook"] = Rulebook(universe)
+        known = universe.memo[RULEBOOK] = Rulebook(universe)
     return known
+
+
+def warm(universe: Universe) -> Universe:
+    """Compile everything that no request changes, as for a snapshot; returns the same universe."""
+    rulebook = rulebook_of(universe)
+    for index in range(len(universe)):
+        rulebook.fits(index)
+        rulebook.rules(index)
+    return universe
 
 
 class Solving:
@@ -181,6 +191,17 @@ class Solving:
         return facts
 
     def _wanted_fact(self, wanted: Wanted) -> Clause:
+        known = self.universe.memo.setdefault("wanted", {})
+        assert isinstance(known, dict)
+        fact = known.get(wanted)
+        if fact is None:
+            if len(known) >= FACTS_KEPT:
+                known.clear()
+            fact = known[wanted] = self._compile_wanted(wanted)
+        assert isinstance(fact, Clause)
+        return fact
+
+    def _compile_wanted(self, wanted: Wanted) -> Clause:
         target = Target(wanted.name, range=wanted.range)
         at = self.universe.index.get(wanted.name)
         if at is not None:

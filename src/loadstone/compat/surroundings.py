@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from loadstone.compat.clauses import Clause, Rulebook, Rules, Why
-from loadstone.compat.universe import ABSENT, BUILD_AXIS, LOADER_AXIS, Universe, bits
+from loadstone.compat.universe import ABSENT, BUILD_AXIS, LOADER_AXIS, RULEBOOK, Universe, bits
 
 Obstacle = Literal["build", "channel", "yanked", "quarantined", "loader", "os", "side", "dlc"]
 
@@ -68,7 +68,7 @@ class View:
 
     def for_universe(self, universe: Universe, touched: Iterable[int]) -> View:
         """The same view of a changed universe; only the packages that it touches are looked at again."""
-        rulebook = universe.memo.get("rulebook")
+        rulebook = universe.memo.get(RULEBOOK)
         if not isinstance(rulebook, Rulebook) or self.open_axes:
             return View(universe, Rulebook(universe), self.surroundings)
         new = View(universe, rulebook, self.surroundings, self.base)
@@ -147,10 +147,9 @@ class View:
             return
         if fit.builds and self._spans and not here.choose_build:
             yield "build", fit.for_builds(self._spans)
-        if fit.channels:
-            tolerated = self._package_channels.get(package.id)
-            channels = self._channels if tolerated is None else self._channels.union(tolerated)
-            yield "channel", ~sum(mask for channel, mask in fit.channels if channel not in channels)
+        tolerated = self._package_channels.get(package.id)
+        channels = self._channels if tolerated is None else self._channels.union(tolerated)
+        yield "channel", ~sum(mask for channel, mask in fit.channels if channel not in channels)
         if fit.yanked:
             yield "yanked", ~fit.yanked
         if fit.quarantined:

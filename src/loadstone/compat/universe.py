@@ -20,6 +20,8 @@ import msgspec
 ABSENT = 1
 BUILD_AXIS = "@build"
 LOADER_AXIS = "@loader"
+RULEBOOK = "rulebook"
+OPEN_END = 1 << 60
 
 ClaimKind = Literal[
     "requires",
@@ -263,6 +265,7 @@ class Universe:
         self.scheme = scheme
         self.builds = builds
         self.memo: dict[object, object] = {}
+        self._spans: dict[tuple[str | None, str | None], tuple[int, int]] = {}
         ordered = sorted(packages, key=lambda package: package.id)
         self.index: dict[str, int] = {package.id: i for i, package in enumerate(ordered)}
         if len(self.index) != len(ordered):
@@ -292,9 +295,19 @@ class Universe:
             raise UnknownPackageError(package)
         return found
 
+    def span_of(self, pair: tuple[str | None, str | None]) -> tuple[int, int]:
+        """The positions from the first to the last build of a span; None is open."""
+        known = self._spans.get(pair)
+        if known is None:
+            low = -1 if pair[0] is None else self.builds.span(pair[0])[0]
+            high = OPEN_END if pair[1] is None else self.builds.span(pair[1])[1]
+            known = self._spans[pair] = (low, high)
+        return known
+
     def __getstate__(self) -> dict[str, object]:
-        """Caches are left out: whoever loads a snapshot compiles what it needs."""
-        return {**self.__dict__, "memo": {}}
+        """A snapshot keeps the compiled rules, but no views: whoever loads it makes the few it needs."""
+        kept = {key: value for key, value in self.memo.items() if key == RULEBOOK}
+        return {**self.__dict__, "memo": kept}
 
     def as_of(self, time: str) -> Universe:
         """What existed and was held to be true at a time (RFC 3339, UTC)."""
@@ -368,6 +381,25 @@ class Universe:
                     for target in claim.targets:
                         found[target.name] = (*found.get(target.name, ()), claim)
         return found
+
+    @cached_property
+    def ordering(self) -> frozenset[int]:
+        """Packages with claims about the load order."""
+        return self._claiming("order_after", "order_before")
+
+    @cached_property
+    def fitting(self) -> frozenset[int]:
+        """Packages with claims about what they fit besides what their releases say."""
+        return self._claiming("needs", "works_with", "broken_in")
+
+    @cached_property
+    def of_note(self) -> frozenset[int]:
+        """Packages about which a plan has something to note: discouraged company or a successor."""
+        replaced = {self.index[name] for name in self.replacements if name in self.index}
+        return self._claiming("discouraged") | replaced
+
+    def _claiming(self, *kinds: ClaimKind) -> frozenset[int]:
+        return frozenset(index for index, claims in self.claims.items() if any(claim.kind in kinds for claim in claims))
 
     @cached_property
     def claim_index(self) -> dict[str, Claim]:

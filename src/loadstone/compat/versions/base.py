@@ -1,6 +1,7 @@
 """What every version scheme has in common: errors, the parsed version, caching, bounds on input."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -91,6 +92,12 @@ class BaseScheme(ABC):
         self._cached_key = lru_cache(maxsize=65_536)(self._key)
         self._cached_version = lru_cache(maxsize=16_384)(self._version)
         self._cached_range = lru_cache(maxsize=16_384)(self._range)
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        """A scheme is pickled by its name: snapshots and other processes get the one of theirs."""
+        from loadstone.compat.versions import scheme
+
+        return scheme, (self.name,)
 
     def parse(self, raw: str) -> Version:
         """The version that `raw` names. Raises InvalidVersion."""
