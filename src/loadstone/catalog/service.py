@@ -80,6 +80,20 @@ async def list_games(platform: Platform, cursor: str | None, limit: int) -> Page
     return page(platform.signer, "games", rows, limit, lambda r: [r["slug"], r["id"]], as_game)
 
 
+async def games_by_slug(platform: Platform, slugs: Sequence[str]) -> dict[str, GameDetail]:
+    """Several games with their builds in two statements; loaders and categories stay empty."""
+    rows = await store.games_by_slug(platform.db, slugs)
+    builds: dict[int, list[Build]] = {}
+    for r in await store.builds_of_games(platform.db, [r["id"] for r in rows]):
+        builds.setdefault(r["game_id"], []).append(Build(r["name"], r["place"], r["released_at"]))
+    return {
+        r["slug"]: GameDetail(
+            **msgspec.structs.asdict(as_game(r)), builds=builds.get(r["id"], []), loaders=[], categories=[]
+        )
+        for r in rows
+    }
+
+
 async def resolve_mod(platform: Platform, game_name: str, name: str) -> int:
     """The id of a mod named by slug (also an old one), per-game number or id. Raises :class:`NotFoundError`."""
     missing = NotFoundError(f"There is no mod “{name[:64]}” in {game_name[:64]}.")
@@ -164,6 +178,40 @@ async def mods_of_member(platform: Platform, member_id: int, cursor: str | None,
 async def chains(platform: Platform, mod_id: int) -> list[Chain]:
     """A mod's chains in order; the caller has seen the mod."""
     return [as_chain(r) for r in await store.chains_of_mods(platform.db, [mod_id])]
+
+
+async def chains_of(platform: Platform, mod_ids: Sequence[int]) -> dict[int, list[Chain]]:
+    """The chains of several seen mods."""
+    found: dict[int, list[Chain]] = {}
+    for row in await store.chains_of_mods(platform.db, mod_ids):
+        found.setdefault(row["mod_id"], []).append(as_chain(row))
+    return found
+
+
+async def claims_of(platform: Platform, mod_ids: Sequence[int]) -> dict[int, list[Claim]]:
+    """The standing claims of several seen mods."""
+    mods = {r["id"]: r["mod_id"] for r in await store.chains_of_mods(platform.db, mod_ids)}
+    found: dict[int, list[Claim]] = {}
+    for row in await store.claims_of_chains(platform.db, list(mods)):
+        found.setdefault(mods[row["chain_id"]], []).append(as_claim(row))
+    return found
+
+
+async def newest_releases(
+    platform: Platform, actor: Actor, mods: Sequence[ModRow], each: int
+) -> dict[int, list[Release]]:
+    """The newest releases of several seen mods that the actor may see, at most ``each`` of one."""
+    privileged = [m.id for m in mods if m.in_team or actor.is_moderator]
+    public = [m.id for m in mods if not (m.in_team or actor.is_moderator)]
+    rows: list[Row] = []
+    for ids, states in ((public, _PUBLIC_STATES), (privileged, _ALL_STATES)):
+        if ids:
+            rows += await store.newest_releases(platform.db, ids, states, each)
+    files = await _artifacts(platform, [r["id"] for r in rows])
+    found: dict[int, list[Release]] = {}
+    for row in rows:
+        found.setdefault(row["mod_id"], []).append(as_release(row, files.get(row["id"], [])))
+    return found
 
 
 async def releases(

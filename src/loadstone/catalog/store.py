@@ -31,6 +31,17 @@ async def games_by_id(db: Database, ids: Sequence[int]) -> list[Row]:
     return await db.fetch(f"select {GAME_COLUMNS} from games where id = any($1)", list(ids))
 
 
+async def games_by_slug(db: Database, slugs: Sequence[str]) -> list[Row]:
+    return await db.fetch(f"select {GAME_COLUMNS} from games where slug = any($1)", list(slugs))
+
+
+async def builds_of_games(db: Database, ids: Sequence[int]) -> list[Row]:
+    return await db.fetch(
+        "select game_id, name, place, released_at from builds where game_id = any($1) order by game_id, place",
+        list(ids),
+    )
+
+
 async def games(db: Database, after: tuple[str, int] | None, limit: int) -> list[Row]:
     name, id_ = after or ("", 0)
     return await db.fetch(
@@ -185,6 +196,16 @@ async def releases_of_mod(
         " where r.mod_id = $1 and r.state = any($2) and ($3::bigint is null or r.chain_id = $3)"
         " and ($4::bigint is null or r.id < $4) order by r.id desc limit $5",
         mod_id, list(states), chain_id, after, limit,
+    )  # fmt: skip
+
+
+async def newest_releases(db: Database, mod_ids: Sequence[int], states: Sequence[str], each: int) -> list[Row]:
+    """The newest releases of several mods, at most ``each`` of one, by ``releases_by_mod_newest``."""
+    return await db.fetch(
+        f"select {RELEASE_COLUMNS} from unnest($1::bigint[]) as k (mod_id) cross join lateral"
+        " (select * from releases where mod_id = k.mod_id and state = any($2) order by id desc limit $3) r"
+        " join chains c on c.id = r.chain_id left join release_counters n on n.release_id = r.id order by r.id desc",
+        list(mod_ids), list(states), each,
     )  # fmt: skip
 
 

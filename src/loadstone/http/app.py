@@ -17,16 +17,24 @@ from loadstone.delivery.serving import FileServer
 from loadstone.http import openapi
 from loadstone.http.edge import Edge
 from loadstone.http.gate import Gate
+from loadstone.http.graphql import ROUTES as GRAPHQL
 from loadstone.http.problems import problem_response
 from loadstone.identity.models import Actor
 from loadstone.identity.routes import ROUTES as IDENTITY
+from loadstone.installs.routes import ROUTES as INSTALLS
 from loadstone.kernel.config import Config
 from loadstone.kernel.errors import UnavailableError
 from loadstone.kernel.permissions import Permission
 from loadstone.kernel.platform import Platform, open_platform
 from loadstone.publishing.routes import ROUTES as PUBLISHING
+from loadstone.web.account import ROUTES as ACCOUNT_PAGES
+from loadstone.web.admin import ROUTES as ADMIN_PAGES
+from loadstone.web.creating import ROUTES as CREATOR_PAGES
+from loadstone.web.home import ROUTES as HOME_PAGES
+from loadstone.web.mods import ROUTES as MOD_PAGES
 
-ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY]
+ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY, *INSTALLS, *GRAPHQL]
+PAGES: list[HTTPRouteHandler] = [*HOME_PAGES, *ACCOUNT_PAGES, *MOD_PAGES, *CREATOR_PAGES, *ADMIN_PAGES]
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -59,7 +67,7 @@ class _Holder:
 
 def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
     """The ASGI application. ``platform`` hands in an opened one; else it opens with the server's lifespan."""
-    check_routes(ROUTES)
+    check_routes([*ROUTES, *PAGES])
     holder = _Holder()
 
     @contextlib.asynccontextmanager
@@ -79,7 +87,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
 
 def _assemble(current: Callable[[], Platform], *lifespan: Any) -> Litestar:
     return Litestar(
-        route_handlers=list(ROUTES),
+        route_handlers=[*ROUTES, *PAGES],
         middleware=[DefineMiddleware(cast("Any", Gate), platform=current)],
         exception_handlers={Exception: problem_response},
         dependencies={

@@ -193,7 +193,7 @@ class _Answer:
         fields = {n.lower(): v for n, v in message["headers"]}
         if b"no-store" in fields.get(b"cache-control", b"") or b"set-cookie" in fields:
             return False
-        return fields.get(b"content-type", b"").startswith(_ETAG_TYPES)
+        return bool(fields.get(b"content-type", b"").startswith(_ETAG_TYPES))
 
     def _matches_given(self, message: Any) -> bool:
         if self._method not in {"GET", "HEAD"} or self._if_none_match is None:

@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from loadstone.catalog import service as catalog
 from loadstone.catalog.models import Claim, Mod, Release
 from loadstone.delivery import service as delivery
-from loadstone.delivery.models import DOWNLOAD
+from loadstone.delivery.models import FETCH, TicketRequest
 from loadstone.identity.models import Who
 from loadstone.kernel.permissions import READ_PUBLIC
 from loadstone.kernel.platform import Platform
@@ -90,10 +90,10 @@ async def mod_page(
     return page(request, "mod.html", **context)
 
 
-@act("/releases/{release:str}/download", DOWNLOAD, include_in_schema=False)
+@act("/releases/{release:str}/download", FETCH, include_in_schema=False)
 async def download(release: FromPath[str], actor: Who, platform: Here) -> Response[Any]:
     """The button on the page: grants a ticket and sends the browser to its link."""
-    ticket = await delivery.grant(platform, actor, release, 0, "direct")
+    ticket = await delivery.grant(platform, actor, release, TicketRequest())
     return go(ticket.url)
 
 

@@ -49,7 +49,7 @@ async def read_form_with_file(
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise UnsupportedMediaTypeError("This page takes a form with a file (multipart/form-data).")
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix="form-") as file:
         sent = Sent({})
         try:

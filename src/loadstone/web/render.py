@@ -21,7 +21,8 @@ STATIC_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "im
 def actor_of(request: Request[Any, Any, Any]) -> Actor:
     """Who looks at the page; anonymous where the request broke before that was known."""
     state: dict[str, Any] = request.scope.get("state", {})
-    return state.get("actor", ANONYMOUS)
+    actor: Actor = state.get("actor", ANONYMOUS)
+    return actor
 
 
 def page(

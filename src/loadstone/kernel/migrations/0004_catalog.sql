@@ -168,7 +168,7 @@ create table releases (
 -- A version string of a chain is never reused; only a refused upload frees it.
 create unique index releases_by_version on releases (chain_id, version) where state <> 'refused';
 create unique index releases_by_place on releases (chain_id, place);
-create index releases_by_mod on releases (mod_id, published_at desc, id desc);
+create index releases_by_mod_newest on releases (mod_id, id desc);
 create index releases_by_game on releases (game_id, id);
 
 -- Append-only: every change of a release's state, channel, line or changelog, and who made it.
