@@ -46,6 +46,7 @@ class Shop:
         self.offers: dict[str, list[Offer]] = {}
         self.asked: list[dict[str, Any]] = []
         self.tickets = 0
+        self.renewals = 0
         self.requests: list[dict[str, str]] = []
         """Headers of the requests for bytes."""
         self.change_plan: Callable[[dict[str, Any]], Any] = lambda answer: answer
@@ -147,10 +148,12 @@ def _handler(shop: Shop) -> type[BaseHTTPRequestHandler]:
                 shop.asked.append(body)
                 self.answer(shop.change_plan(shop.resolve(body)))
                 return
-            offer = shop.find(self.path.split("/")[4])
-            shop.tickets += 1
+            renewed = self.path.endswith("/renew")
+            offer = shop.find(self.path.split("/")[4].replace("grt_", "rel_"))
+            shop.tickets += not renewed
+            shop.renewals += renewed
             ticket = {
-                "id": "grt_1",
+                "id": offer.release.replace("rel_", "grt_"),
                 "url": f"/bytes/{offer.release}",
                 "expires_at": "2030-01-01T00:00:00Z",
                 "file_name": offer.file_name,

@@ -6,6 +6,7 @@ those of the plan, so that what bears a name may be used without looking again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -176,17 +177,17 @@ class _Fetch:
         self._here = 0
 
     def _stream_until_whole(self, descriptor: int) -> None:
-        failures, ticket = 0, None
+        failures = 0
+        ticket: Ticket | None = None
         while self._here < self._download.size:
             before = self._here
-            ticket = ticket or self._ticket()
+            ticket = self._ticket(ticket)
             try:
                 problem = self._stream(ticket, descriptor)
             except httpx.HTTPError as error:
                 problem = clean(str(error)) or type(error).__name__
             if self._here >= self._download.size:
                 return
-            ticket = None  # links live for a minute at most: the next attempt gets a fresh one
             failures = 0 if self._here > before else failures + 1
             if failures >= _FAILURES:
                 raise UnreachableError(
@@ -195,10 +196,15 @@ class _Fetch:
                 )
             self._wait(0.25 * 2**failures)
 
-    def _ticket(self) -> Ticket:
+    def _ticket(self, before: Ticket | None) -> Ticket:
+        """A fresh link, because they live for a minute at most; a renewed one if possible."""
         self._check()
         wanted = self._download
-        ticket = self._server.ticket(wanted.release, wanted.file, wanted.reason)
+        ticket = None
+        if before is not None:
+            with contextlib.suppress(ServerRefusedError):
+                ticket = self._server.renew(before)
+        ticket = ticket or self._server.ticket(wanted.release, wanted.file, wanted.reason)
         if (ticket.size, ticket.sha256) != (wanted.size, wanted.sha256):
             raise NonsenseError(
                 f"The server changed its mind about “{clean(wanted.file_name)}” between plan and download;"

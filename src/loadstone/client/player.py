@@ -35,7 +35,7 @@ from loadstone.client.journal import Journal, stage_of
 from loadstone.client.layout import Staged, lay_out
 from loadstone.client.proposal import Proposal, propose, propose_removal, propose_repair
 from loadstone.client.server import Server
-from loadstone.client.state import OWN, InstalledMod, Lock, State, read_state
+from loadstone.client.state import OWN, InstalledMod, Lock, State, needed, read_state
 from loadstone.client.unpacking import unpack
 from loadstone.client.wire import Asked, Locked, Wanted
 
@@ -123,7 +123,7 @@ class Player:
                 f"“{clean(mod.name)}” is needed by {named(sorted(needing))}; remove these too, or keep it."
             )
         left = [mod for mod in self.state.mods if mod.package not in gone]
-        orphans = [mod for mod in left if mod.package not in _reached(left)]
+        orphans = [mod for mod in left if mod.package not in needed(left)]
         return propose_removal(self.state, gone.values(), orphans)
 
     def propose_repair(self, findings: Sequence[Finding]) -> Proposal:
@@ -378,17 +378,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in reversed(folders):
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _reached(mods: Sequence[InstalledMod]) -> set[str]:
-    """Packages that were asked for, and what they need."""
-    reached = {mod.package for mod in mods if mod.requested}
-    grew = True
-    while grew:
-        more = {m.package for m in mods if m.package not in reached and reached & set(m.needed_by)}
-        reached |= more
-        grew = bool(more)
-    return reached
 
 
 def _findings(root: Path, mod: InstalledMod) -> Iterator[Finding]:

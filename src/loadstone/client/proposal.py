@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from loadstone.client.errors import LiesElsewhereError, NonsenseError, UnsatisfiableError, clean
-from loadstone.client.state import InstalledFile, InstalledMod, State
+from loadstone.client.state import InstalledFile, InstalledMod, State, needed
 from loadstone.client.wire import PlanEntry, PlanFile, Reason, Resolution
 
 ChangeKind = Literal["install", "update", "keep", "remove", "repair"]
@@ -63,7 +63,10 @@ def propose(state: State, resolution: Resolution) -> Proposal:
     mods: list[InstalledMod] = []
     files: dict[str, tuple[PlanFile, ...]] = {}
     reasons: dict[str, Reason] = {}
+    useful = needed([_planned(entry, None) for entry in resolution.plan])
     for entry in resolution.plan:
+        if entry.package not in useful:
+            continue
         mod = before.get(entry.package)
         same = mod is not None and mod.release == entry.release
         mods.append(_planned(entry, mod if same else None))
@@ -81,7 +84,7 @@ def propose(state: State, resolution: Resolution) -> Proposal:
                 size=0 if same else _size(entry.artifacts),
             )
         )
-    changes += [_removal(mod, "nothing needs it any more") for mod in state.mods if mod.package not in names]
+    changes += [_removal(mod, "nothing needs it any more") for mod in state.mods if mod.package not in useful]
     return Proposal(
         state=msgspec.structs.replace(state, game=resolution.game, mods=tuple(mods)),
         changes=tuple(changes),

@@ -64,6 +64,11 @@ class Server:
         answer: Ticket = self._post(path, {"file": file, "reason": reason}, Ticket)
         return msgspec.structs.replace(answer, url=self._checked_link(answer.url))
 
+    def renew(self, ticket: Ticket) -> Ticket:
+        """A fresh link for the same download."""
+        answer: Ticket = self._post(f"/api/v1/tickets/{_segment(ticket.id)}/renew", {}, Ticket)
+        return msgspec.structs.replace(answer, url=self._checked_link(answer.url))
+
     @contextlib.contextmanager
     def open_link(self, url: str, offset: int) -> Iterator[httpx.Response]:
         """The bytes of a link from ``offset`` on. Raises httpx.HTTPError where the network fails."""
@@ -142,7 +147,7 @@ def _is_private(host: str) -> bool:
 
 def _segment(text: str) -> str:
     if not text.replace("_", "").replace("-", "").isalnum() or not text.isascii():
-        raise NonsenseError(f"The server named a release “{clean(text, 80)}”, which is no id.")
+        raise NonsenseError(f"The server named something “{clean(text, 80)}”, which is no id.")
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -85,6 +86,16 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             if bare in {mod.package, mod.slug, mod.mod}:
                 return mod
         return None
+
+
+def needed(mods: Sequence[InstalledMod]) -> set[str]:
+    """The packages that the player asked for, and what these need."""
+    found = {mod.package for mod in mods if mod.requested}
+    more = set(found)
+    while more:
+        more = {mod.package for mod in mods if mod.package not in found and not more.isdisjoint(mod.needed_by)}
+        found |= more
+    return found
 
 
 def read_state(root: Path) -> State:

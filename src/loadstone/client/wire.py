@@ -35,7 +35,7 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True):
     mod_name: Name
     release: Name
     version: Name
-    reason: Literal["requested", "required"] = "required"
+    reason: Literal["requested", "required", "installed"] = "required"
     needed_by: Annotated[tuple[Name, ...], Meta(max_length=20_000)] = ()
     artifacts: Annotated[tuple[PlanFile, ...], Meta(max_length=1000)] = ()
 
@@ -116,8 +116,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """A link to a file's bytes that ends soon."""
+    """A link to a file's bytes that ends soon; renewed under its ``id``, it counts as the same download."""
 
+    id: Name
     url: Url
     file_name: Name
     size: Size

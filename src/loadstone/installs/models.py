@@ -1,0 +1,177 @@
+"""Asking for a plan, and the plan."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from loadstone.catalog.models import Channel
+from loadstone.kernel.errors import InvalidInputError, UnavailableError
+
+MOST_WANTED: Final = 2000
+MOST_INSTALLED: Final = 4000
+
+Name = Annotated[str, Meta(min_length=1, max_length=130, pattern=r"^[^\x00-\x20\x7f]+$")]
+Text = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Range = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Side = Literal["client", "server"]
+Os = Literal["windows", "linux", "macos"]
+Policy = Literal["newest", "minimal_change", "oldest"]
+
+
+class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something that must be there: a mod (slug, number or id; its default chain is meant) or a package.
+
+    ``range`` is in the game's version scheme; ``version`` as written or ``release`` (id) pin it.
+    """
+
+    mod: Name | None = None
+    package: Name | None = None
+    range: Range | None = None
+    version: Text | None = None
+    release: Text | None = None
+
+
+class Installed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is there of a package: a release's id, or its version where that is all one knows."""
+
+    package: Name
+    release: Text | None = None
+    version: Text | None = None
+
+
+class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is asked for and where it is to run.
+
+    Without ``build`` any game build will do. ``minimal_change`` keeps what is ``installed`` as far as it can.
+    ``choices`` answer earlier questions: name asked for → package. ``owned`` are packages of DLCs.
+    """
+
+    game: Name
+    wanted: Annotated[list[Wanted], Meta(min_length=1, max_length=MOST_WANTED)]
+    installed: Annotated[list[Installed], Meta(max_length=MOST_INSTALLED)] = []
+    build: Text | None = None
+    loader: Text | None = None
+    os: Os | None = None
+    side: Side | None = None
+    policy: Policy = "newest"
+    channels: Annotated[list[Channel], Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["release"]
+    )
+    package_channels: Annotated[dict[Name, Channel], Meta(max_length=100)] = {}
+    choices: Annotated[dict[Name, Name], Meta(max_length=200)] = {}
+    owned: Annotated[list[Name], Meta(max_length=200)] = []
+    recommends: bool = False
+
+
+class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a planned release, number ``file`` of it. Not ``here``: it lies at ``url``, if that is known."""
+
+    file: int
+    file_name: str
+    role: str
+    size: int | None
+    sha256: str | None
+    here: bool
+    url: str | None = None
+
+
+class PlanEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One release to be there. ``needed_by`` are packages; ``was`` the installed version where it differs.
+
+    ``installed``: nothing asks for it, but it was there and nothing speaks against it.
+    """
+
+    mod: str
+    mod_slug: str
+    mod_name: str
+    package: str
+    chain: str
+    release: str
+    version: str
+    reason: Literal["requested", "required", "installed"]
+    needed_by: list[str]
+    was: str | None
+    artifacts: list[PlanFile]
+
+
+class Option(msgspec.Struct, frozen=True):
+    package: str
+    name: str
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Several packages would do; ``chosen`` is in the plan, the first option is the default."""
+
+    asked_for: list[str]
+    asked_by: str
+    options: list[Option]
+    chosen: str
+    claims: list[str]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something to know about the plan."""
+
+    kind: str
+    text: str
+    package: str
+    claims: list[str]
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One sentence of why there is no plan; ``claims`` and ``sources`` say who said so, ``parent`` what it
+    follows up.
+    """
+
+    kind: str
+    text: str
+    claims: list[str]
+    sources: list[str]
+    packages: list[str]
+    parent: int | None
+
+
+class Repair(msgspec.Struct, frozen=True, kw_only=True):
+    """A way out that was tried and holds; the least change first."""
+
+    kind: str
+    text: str
+    cost: int
+
+
+class OrderPair(msgspec.Struct, frozen=True):
+    """``first`` loads before ``then``."""
+
+    first: str
+    then: str
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer. ``solved`` has a plan; ``unsatisfiable`` facts and repairs; ``gave_up`` a reason in notes."""
+
+    status: Literal["solved", "unsatisfiable", "gave_up"]
+    game: str
+    build: str | None
+    loader: str | None
+    plan: list[PlanEntry] = []
+    order: list[OrderPair] = []
+    questions: list[Question] = []
+    notes: list[Note] = []
+    facts: list[Fact] = []
+    repairs: list[Repair] = []
+
+
+class UnknownWantedError(InvalidInputError):
+    code = "unknown-wanted"
+    title = "The request names something that this game does not have"
+
+
+class BadRangeError(InvalidInputError):
+    code = "bad-range"
+    title = "A range is not in the syntax of the game's version scheme"
+
+
+class SolverBusyError(UnavailableError):
+    code = "solver-busy"
+    title = "Many plans are being made at the moment; try again in a few seconds"

@@ -1,0 +1,29 @@
+"""REST of installations."""
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
+
+from loadstone.installs import service
+from loadstone.installs.models import Resolution, ResolveRequest
+from loadstone.kernel.permissions import READ_PUBLIC
+from loadstone.kernel.rest import NO_STORE, Here, act
+
+
+@act(
+    "/api/v1/resolve",
+    READ_PUBLIC,
+    summary="Plan an installation",
+    tags=["installs"],
+    opt={"asks_only": True},
+    response_headers=NO_STORE,
+)
+async def resolve(data: JSONBody[ResolveRequest], platform: Here) -> Resolution:
+    """Which releases to install so that everything asked for works together, or why there is no such set.
+
+    Every release of a plan may be fetched at this moment. Without a plan, ``facts`` say in sentences what
+    contradicts what and who said so, and ``repairs`` are ways out that were tried.
+    """
+    return await service.resolve(platform, data)
+
+
+ROUTES: list[HTTPRouteHandler] = [resolve]
