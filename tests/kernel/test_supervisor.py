@@ -130,6 +130,29 @@ def test_a_stop_signal_ends_all_in_reverse_order_and_the_service_last(theatre: T
     assert not (theatre.folder / "children.json").exists()
 
 
+def test_under_nohup_the_end_of_the_terminal_is_not_heeded(theatre: Theatre) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervisor = theatre.open(theatre.child("web"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert eventually(lambda: theatre.said("all started"))
+    supervisor.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert supervisor.poll() is None
+
+
+def test_a_start_in_the_background_of_a_script_stops_by_ctrl_c_as_well(theatre: Theatre) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells do for what runs behind an &
+    try:
+        supervisor = theatre.open(theatre.child("web"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert eventually(lambda: theatre.said("all started"))
+    supervisor.send_signal(signal.SIGINT)
+    assert supervisor.wait(30) == 0
+
+
 def test_a_child_that_dies_is_started_again(theatre: Theatre) -> None:
     theatre.open(theatre.child("web"), theatre.child("jobs"))
     assert eventually(lambda: len(theatre.lines("started")) == 2)

@@ -296,7 +296,9 @@ class Supervisor:
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         before_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        wanted = [n for n in _STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]  # nohup stays in force
+        wanted = set(_STOP_SIGNALS)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            wanted.remove(signal.SIGHUP)  # nohup: the terminal may go, we stay
         before = {number: signal.signal(number, self._remember) for number in wanted}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
         try:
