@@ -25,7 +25,7 @@ from loadstone.compat.solver import (
     Surroundings,
     Wanted,
     solve,
-    view_of,
+    warm,
 )
 from loadstone.compat.universe import Universe, build_universe
 from loadstone.compat.versions import scheme
@@ -90,7 +90,6 @@ def resolve_offline(
                 line, own=own, channels=channel, policy=policy, recommends=recommends, as_of=as_of, explain=explain
             )
             request = msgspec.structs.replace(request, seconds=seconds, steps=steps)
-            view_of(universe, request.surroundings)
             started = time.process_time()
             outcome = solve(universe, request, time.process_time)
             spent = time.process_time() - started
@@ -102,7 +101,7 @@ def load_catalogue(path: Path, more_builds: set[str] | None = None) -> Universe:
     """The universe of a CKAN catalogue (JSON lines, plain or zstd). Raises BadInputError, OSError."""
     rows = list(_read_rows(path))
     read = read_catalogue(rows, scheme("ckan"), more_builds=more_builds or ())
-    return build_universe(read.packages, read.claims, builds=read.builds, scheme=scheme("ckan"))
+    return warm(build_universe(read.packages, read.claims, builds=read.builds, scheme=scheme("ckan")))
 
 
 def to_request(

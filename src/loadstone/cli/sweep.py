@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from loadstone.cli.resolve_offline import BadInputError, load_catalogue
-from loadstone.compat.solver import Fact, Surroundings, render, view_of
+from loadstone.compat.solver import Fact, Surroundings, render
 from loadstone.compat.sweep import Sweep
 from loadstone.compat.universe import Universe
 
@@ -38,7 +38,6 @@ def sweep(
         errors.print(str(error), markup=False)
         return 2
     surroundings = Surroundings(builds=tuple(game), owned=tuple(sorted(set(own))), channels=tuple(channel))
-    view_of(universe, surroundings)
     started = time.process_time()
     swept = Sweep(universe, surroundings)
     spent = time.process_time() - started

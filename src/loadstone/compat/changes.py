@@ -8,7 +8,7 @@ import msgspec
 
 from loadstone.compat.clauses import Rulebook
 from loadstone.compat.solving import rulebook_of
-from loadstone.compat.universe import RULEBOOK, Claim, Package, PackageIndex, Universe, build_universe
+from loadstone.compat.universe import RULEBOOK, Claim, Package, PackageIndex, Universe, build_universe, unreadable
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -40,6 +40,10 @@ def with_changes(
         new.packages[universe.index[package.id]] = PackageIndex(package, universe.scheme)
     for claim in (*add, *dropped):
         subject = universe.index.get(claim.subject)
+        problem = unreadable(universe.scheme, claim)
+        if problem:
+            new.unreadable = {**new.unreadable, claim.id: problem}
+            continue
         if subject is None:
             new.orphans = [o for o in (*new.orphans, claim) if o.id not in gone]
             continue

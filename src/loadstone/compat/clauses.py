@@ -67,6 +67,14 @@ class Rules:
             self._file(index, clause)
         self.needs = [(mine, other, theirs) for mine, other, theirs, _ in self.pairs if not theirs & ABSENT]
 
+    def avoided(self, given_up: frozenset[str]) -> list[Clause]:
+        """Discouraged company as conflicts, without the claims that were given up."""
+        return [
+            Clause(soft.literals, soft.why)
+            for soft in self.softs
+            if soft.why.kind == "discouraged" and given_up.isdisjoint(soft.why.claims)
+        ]
+
     def _file(self, index: int, clause: Clause) -> None:
         literals = clause.literals
         if len(literals) == 1:

@@ -6,7 +6,8 @@ the successor, drop one mod, move to another game build, drop several.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,18 +17,21 @@ from loadstone.compat.search import Budget
 from loadstone.compat.solving import GaveUp, Refuted, Request, Solved, Solving, Wanted
 from loadstone.compat.universe import ABSENT, Universe, bits
 
-RepairKind = Literal["own", "accept_channel", "loosen", "substitute", "drop", "use_build", "use_loader"]
+RepairKind = Literal["own", "accept_channel", "loosen", "substitute", "drop", "accept_build", "use_build", "use_loader"]
 
 TRIED_BUILDS = 8
 TRIED_DROPS = 16
 OFFERED = 6
+OFFERED_OF_A_KIND = 3
+MAX_NAME = 100
 
 
 class Repair(msgspec.Struct, frozen=True, omit_defaults=True):
     """A changed request that can be met. `cost` ranks: how much of what was asked for is given up.
 
     `drop` names what is not asked for any more, `substitute` (old, new) what is asked for instead,
-    `use_build` and `use_loader` the other surroundings, `own` the DLC to get, `accept_channel`
+    `use_build` and `use_loader` the other surroundings, `accept_build` the build whose mods are taken
+    although they do not claim to run here, `own` the DLC to get, `accept_channel`
     (package, channel) the channel to accept for one package. `plan_size` is the number of mods of the
     plan that proves it.
     """
@@ -40,6 +44,7 @@ class Repair(msgspec.Struct, frozen=True, omit_defaults=True):
     loosen: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     accept_channel: tuple[tuple[str, str], ...] = ()
+    accept_build: str | None = None
     use_build: str | None = None
     use_loader: str | None = None
     plan_size: int = 0
@@ -55,10 +60,15 @@ class Repair(msgspec.Struct, frozen=True, omit_defaults=True):
             here,
             owned=(*here.owned, *self.own),
             package_channels=(*here.package_channels, *((p, (c,)) for p, c in self.accept_channel)),
-            builds=here.builds if self.use_build is None else (self.use_build,),
+            builds=self._builds(here.builds),
             loader=here.loader if self.use_loader is None else self.use_loader,
         )
         return msgspec.structs.replace(request, wanted=tuple(wanted), surroundings=here)
+
+    def _builds(self, builds: tuple[str, ...]) -> tuple[str, ...]:
+        if self.use_build is not None:
+            return (self.use_build,)
+        return builds if self.accept_build is None else (*builds, self.accept_build)
 
 
 class Mender:
@@ -76,13 +86,18 @@ class Mender:
         """Verified repairs, the smallest change first."""
         found: list[Repair] = []
         for repair in self._candidates():
-            verified = self._verified(repair)
-            if verified is not None:
-                found.append(verified)
+            if sum(1 for other in found if other.kind == repair.kind) < OFFERED_OF_A_KIND:
+                verified = self._verified(repair)
+                if verified is not None:
+                    found.append(verified)
         if not any(repair.drop for repair in found):
-            dropped = self._drop_several()
-            if dropped is not None:
-                found.append(dropped)
+            dropped = self._drop_several(self.request)
+            if dropped:
+                cost = 4 * len(dropped)
+                several = self._verified(Repair("drop", self._do_without(dropped), cost, drop=dropped))
+                found.extend([] if several is None else [several])
+        if not found:
+            found.extend(self._elsewhere())
         found.sort(key=lambda repair: (repair.cost, repair.text))
         return tuple(found[:OFFERED])
 
@@ -100,13 +115,25 @@ class Mender:
         for at in self.reasons.packages("fits"):
             package = self.universe.packages[at].package
             for obstacle, mask in view.blocked(at):
-                if obstacle == "dlc":
+                if obstacle == "build":
+                    yield from self._made_for_another_build(at, mask)
+                elif obstacle == "dlc":
                     yield Repair("own", f"Get the DLC {package.name}.", 2, own=(package.id,))
                 elif obstacle == "channel":
                     releases = [self.universe.packages[at].candidate(bit) for bit in bits(mask)]
                     for channel in sorted({release.channel for release in releases}):
                         text = f"Accept {channel} releases of {package.name}."
                         yield Repair("accept_channel", text, 1, accept_channel=((package.id, channel),))
+
+    def _made_for_another_build(self, at: int, mask: int) -> Iterable[Repair]:
+        """Take the newest release that is made for some other build, as players do between patches."""
+        line = self.universe.builds
+        newest = self.universe.packages[at].candidate(mask & -mask)
+        spans = [self.universe.span_of(pair) for pair in newest.builds]
+        fitting = [b for b in line.builds if any(low <= line.span(b)[0] <= high for low, high in spans)]
+        if fitting and not self.request.surroundings.choose_build:
+            text = f"Accept mods made for game build {fitting[-1]} as well, at your own risk."
+            yield Repair("accept_build", text, 6, accept_build=fitting[-1])
 
     def _rewordings(self) -> Iterable[Repair]:
         involved = set(self.reasons.wanted())
@@ -117,9 +144,19 @@ class Mender:
                 pin = wanted.version or wanted.range or wanted.release
                 text = f"Let {self._shown(wanted.name)} be any release instead of {pin}."
                 yield Repair("loosen", text, 2, loosen=(wanted.name,))
+            if wanted.name not in self.universe.index:
+                yield from self._similar(wanted.name)
             for claim in self.universe.replacements.get(wanted.name, ()):
                 text = f"Take {self._shown(claim.subject)} in place of {self._shown(wanted.name)}."
                 yield Repair("substitute", text, 3, substitute=((wanted.name, claim.subject),))
+
+    def _similar(self, name: str) -> Iterable[Repair]:
+        """Packages whose id looks like a name that nothing bears."""
+        held = self.universe.packages[: self.universe.first_axis]
+        ids = {package.package.id.casefold(): package.package.id for package in held}
+        for close in difflib.get_close_matches(name.casefold()[:MAX_NAME], ids, n=2, cutoff=0.8):
+            text = f"Take {ids[close]} in place of {name}, which is not known."
+            yield Repair("substitute", text, 1, substitute=((name, ids[close]),))
 
     def _other_surroundings(self) -> Iterable[Repair]:
         here = self.request.surroundings
@@ -152,29 +189,67 @@ class Mender:
         fit = self.reasons.solving.view.fits(at)
         return not fit.builds or bool(fit.for_builds([span]) & ~ABSENT)
 
-    def _drop_several(self) -> Repair | None:
-        """Drop what cannot be had, one contradiction at a time, then take back what turns out to fit."""
-        request = self.request
-        dropped: list[str] = []
-        for name in sorted({w.name for w in request.wanted}):
-            alone = msgspec.structs.replace(request, wanted=tuple(w for w in request.wanted if w.name == name))
-            if isinstance(self._solve(alone), Refuted):
-                dropped.append(name)
-        while len(dropped) < len(request.wanted):
+    def _elsewhere(self) -> Iterable[Repair]:
+        """Nothing can be had here: the build on which most of the request can, and what to drop for that."""
+        here = self.request.surroundings
+        if not here.builds or here.choose_build:
+            return
+        line = self.universe.builds
+        at = [line.span(build)[0] for build in here.builds]
+        known = [self.universe.index[w.name] for w in self.request.wanted if w.name in self.universe.index]
+        ranked: list[tuple[int, int, str]] = []
+        for build in line.builds:
+            span = line.span(build)
+            runs = sum(self._runs(package, span) for package in known)
+            distance = min(abs(span[0] - position) for position in at)
+            if runs and distance:
+                ranked.append((-runs, distance, build))
+        for _, _, build in sorted(ranked)[:TRIED_BUILDS]:
+            repair = Repair("use_build", f"Use game build {build}.", 0, use_build=build)
+            dropped = self._drop_several(repair.apply(self.request))
+            if dropped is None:
+                continue
+            if dropped:
+                text = (
+                    f"Use game build {build} and {self._do_without(dropped)[0].lower()}{self._do_without(dropped)[1:]}"
+                )
+                repair = msgspec.structs.replace(repair, text=text, drop=dropped)
+            cost = 4 * len(dropped) + 5 + TRIED_BUILDS
+            verified = self._verified(msgspec.structs.replace(repair, cost=cost))
+            if verified is not None:
+                yield verified
+                return
+
+    def _drop_several(self, request: Request) -> tuple[str, ...] | None:
+        """Names to drop so that the rest can be had; None if nothing can.
+
+        Drops what cannot be had by itself, then one contradiction at a time, and takes back what turns
+        out to fit.
+        """
+        names = sorted({wanted.name for wanted in request.wanted})
+        dropped = [
+            name
+            for name in names
+            if isinstance(self._solve(_without(request, [n for n in names if n != name])), Refuted)
+        ]
+        hopeless = set(dropped)
+        while len(dropped) < len(names):
             outcome, solving = self._attempt(_without(request, dropped))
             if isinstance(outcome, Solved):
                 break
             if isinstance(outcome, GaveUp):
                 return None
             dropped.append(self._least(Reasons(solving, outcome.core).wanted()))
-        for name in list(dropped):
+        if len(dropped) == len(names):
+            return None
+        for name in [name for name in dropped if name not in hopeless]:
             fewer = [other for other in dropped if other != name]
             if isinstance(self._solve(_without(request, fewer)), Solved):
                 dropped = fewer
-        if not dropped or len(dropped) >= len({w.name for w in request.wanted}):
-            return None
-        shown = ", ".join(self._shown(name) for name in dropped)
-        return self._verified(Repair("drop", f"Do without {shown}.", 4 * len(dropped), drop=tuple(sorted(dropped))))
+        return tuple(sorted(dropped))
+
+    def _do_without(self, dropped: Sequence[str]) -> str:
+        return f"Do without {', '.join(self._shown(name) for name in dropped)}."
 
     def _least(self, names: list[str]) -> str:
         """The one to part with: the least popular, then the last by name."""
@@ -197,6 +272,7 @@ class Mender:
     def _attempt(self, request: Request) -> tuple[Solved | Refuted | GaveUp, Solving]:
         solving = Solving(self.universe, request, None)
         solving.budget = self.budget
+        solving.polish_steps = 0
         return solving.run(), solving
 
     def _shown(self, name: str) -> str:

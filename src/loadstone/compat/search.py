@@ -33,17 +33,26 @@ class OutOfBudgetError(Exception):
 class Budget:
     """Steps (one per domain change looked at) and a deadline on an injected clock."""
 
-    __slots__ = ("_clock", "_deadline", "limit", "steps")
+    __slots__ = ("_clock", "_deadline", "_outer", "limit", "steps")
 
-    def __init__(self, steps: int, seconds: float | None = None, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        steps: int,
+        seconds: float | None = None,
+        clock: Callable[[], float] | None = None,
+        outer: Budget | None = None,
+    ) -> None:
         self.limit = steps
         self.steps = 0
         self._clock = clock
         self._deadline = clock() + seconds if clock is not None and seconds is not None else None
+        self._outer = outer
 
     def spend(self, steps: int) -> None:
         """Raises OutOfBudgetError when nothing is left."""
         self.steps += steps
+        if self._outer is not None:
+            self._outer.spend(steps)
         if self.steps > self.limit:
             raise OutOfBudgetError("steps")
         if self._deadline is not None and self._clock is not None and self._clock() > self._deadline:
@@ -51,9 +60,7 @@ class Budget:
 
     def allow(self, steps: int) -> Budget:
         """A smaller budget within this one, for work that may be left undone."""
-        inner = Budget(min(steps, max(0, self.limit - self.steps)))
-        inner._clock, inner._deadline = self._clock, self._deadline
-        return inner
+        return Budget(min(steps, max(0, self.limit - self.steps)), outer=self)
 
 
 class Objective(Protocol):

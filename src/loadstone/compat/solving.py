@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from loadstone.compat.clauses import Clause, Rulebook, Why
+from loadstone.compat.clauses import Clause, Rulebook, Rules, Why
 from loadstone.compat.plan import Chosen, Note, OrderPair, Question, assemble
 from loadstone.compat.policy import Behind, Changes, change_preference, measured
 from loadstone.compat.search import (
@@ -15,6 +15,7 @@ from loadstone.compat.search import (
     OutOfBudgetError,
     Search,
     leaves,
+    literals_hold,
     newest_first,
     oldest_first,
 )
@@ -153,6 +154,7 @@ class Solving:
         self.request = request
         self.view = view_of(universe, request.surroundings)
         self.budget = Budget(request.steps, request.seconds, clock)
+        self.polish_steps = POLISH_STEPS
         self.notes: list[Note] = []
         self.locks = self._locks()
         self.base = self._base()
@@ -166,22 +168,75 @@ class Solving:
                 return Refuted(core=tuple(leaves(search.refutation)), steps=self.budget.steps)
         except OutOfBudgetError as error:
             return GaveUp(reason=error.reason, known=self._known(search), steps=self.budget.steps)
-        return self._finish(search)
+        return self._finish(self._avoid_discouraged(search))
 
-    def new_search(self) -> Search:
+    def _avoid_discouraged(self, search: Search) -> Search:
+        """Another search if the plan keeps discouraged company that can be avoided.
+
+        Discouraged claims are taken as conflicts; where they contradict the request, the last of those
+        involved (by claim id) is given up, and at the end taken back if it fits after all.
+        """
+        plan = search.chosen()
+        if not any(self._is_discouraged(at, plan) for at in plan.keys() & self.universe.of_note):
+            return search
+        given_up: list[str] = []
+        best = search
+        while True:
+            attempt, blamed = self._without_company(frozenset(given_up))
+            if attempt is not None:
+                best = attempt
+                break
+            if not blamed:
+                return search
+            given_up.append(blamed[-1])
+        for claim in sorted(given_up)[:-1]:
+            fewer = [other for other in given_up if other != claim]
+            attempt, _ = self._without_company(frozenset(fewer))
+            if attempt is not None:
+                best, given_up = attempt, fewer
+        return best
+
+    def _is_discouraged(self, at: int, plan: dict[int, int]) -> bool:
+        return any(
+            soft.why.kind == "discouraged" and not literals_hold(soft.literals, plan)
+            for soft in self.view.rules(at).softs
+        )
+
+    def _without_company(self, given_up: frozenset[str]) -> tuple[Search | None, list[str]]:
+        """A search that found a plan without discouraged company, or else the claims that forbid it."""
+        known: dict[int, Rules] = {}
+
+        def rules(at: int) -> Rules:
+            if at not in known:
+                plain = self.view.rules(at)
+                known[at] = Rules(at, [*plain.clauses, *plain.avoided(given_up)], plain.softs)
+            return known[at]
+
+        search = self.new_search(rules)
+        try:
+            if search.require(self.facts) and search.run():
+                return search, []
+        except OutOfBudgetError:
+            return None, []
+        assert search.refutation is not None
+        whys = [clause.why for clause in leaves(search.refutation)]
+        return None, sorted(c for why in whys if why is not None and why.kind == "discouraged" for c in why.claims)
+
+    def new_search(self, rules: Callable[[int], Rules] | None = None) -> Search:
         """A search with this request's policy, nothing required yet."""
         favour = self._favour()
+        rules = rules or self.view.rules
         if self.request.policy == "minimal_change":
             return Search(
                 self.base,
-                self.view.rules,
+                rules,
                 self.budget,
                 change_preference(self.locks),
                 favour,
                 sorted(self.locks),
             )
         prefer = oldest_first if self.request.policy == "oldest" else newest_first
-        return Search(self.base, self.view.rules, self.budget, prefer, favour)
+        return Search(self.base, rules, self.budget, prefer, favour)
 
     def request_facts(self) -> list[Clause]:
         """What the request itself demands, in an order that does not depend on how it was written."""
@@ -263,8 +318,8 @@ class Solving:
             plan, picks, proven = self._improve(search, changes, self.budget, plan, picks)
         elif self.request.policy == "newest":
             behind = Behind(self.base, self.universe.first_axis)
-            if measured(behind, plan):
-                plan, picks, proven = self._improve(search, behind, self.budget.allow(POLISH_STEPS), plan, picks)
+            if self.polish_steps and measured(behind, plan):
+                plan, picks, proven = self._improve(search, behind, self.budget.allow(self.polish_steps), plan, picks)
         return assemble_solved(self, plan, picks, proven)
 
     def _improve(

@@ -201,7 +201,7 @@ class PackageIndex:
 
     def keys(self) -> list[Any]:
         if self._keys is None:
-            self._keys = [self._scheme.key(c.version) for c in self.package.candidates]
+            self._keys = [key_or_none(self._scheme, c.version) for c in self.package.candidates]
         return self._keys
 
     def mask_of(self, target: Target) -> int:
@@ -246,7 +246,28 @@ def bounds_test(scheme: Scheme, target: Target) -> Callable[[Any], bool]:
     if target.exactly is not None:
         same = scheme.key(target.exactly)
         tests.append(lambda key: bool(key == same))
-    return lambda key: all(test(key) for test in tests)
+    return lambda key: key is not None and all(test(key) for test in tests)
+
+
+def key_or_none(scheme: Scheme, version: str) -> Any:
+    """The place of a version in the order; None where the scheme cannot read it: it is in no range."""
+    try:
+        return scheme.key(version)
+    except ValueError:
+        return None
+
+
+def unreadable(scheme: Scheme, claim: Claim) -> str:
+    """Why a claim's ranges cannot be read in the scheme; empty if they can."""
+    try:
+        for target in (*claim.targets, Target(claim.subject, range=claim.subject_range)):
+            if target.is_bounded:
+                bounds_test(scheme, target)
+            if target.version is not None:
+                scheme.key(target.version)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class Provision(msgspec.Struct, frozen=True):
@@ -259,7 +280,11 @@ class Provision(msgspec.Struct, frozen=True):
 
 
 class Universe:
-    """All packages and claims of one game. Build it with `build_universe`."""
+    """All packages and claims of one game. Build it with `build_universe`.
+
+    `orphans` are claims about packages that are not here. `unreadable` holds the ids of claims whose
+    ranges the scheme cannot read, with the reason: they are left out, and whoever stored them is told.
+    """
 
     def __init__(self, packages: Sequence[Package], claims: Iterable[Claim], builds: BuildLine, scheme: Scheme) -> None:
         self.scheme = scheme
@@ -278,9 +303,13 @@ class Universe:
         self.packages: list[PackageIndex] = [PackageIndex(package, scheme) for package in ordered]
         self.claims: dict[int, list[Claim]] = {}
         self.orphans: list[Claim] = []
+        self.unreadable: dict[str, str] = {}
         for claim in sorted(claims, key=lambda claim: claim.id):
             subject = self.index.get(claim.subject)
-            if subject is None:
+            problem = unreadable(scheme, claim)
+            if problem:
+                self.unreadable[claim.id] = problem
+            elif subject is None:
                 self.orphans.append(claim)
             else:
                 self.claims.setdefault(subject, []).append(claim)
