@@ -14,6 +14,7 @@ from litestar.middleware import DefineMiddleware
 from loadstone.catalog.routes import ROUTES as CATALOG
 from loadstone.delivery.routes import ROUTES as DELIVERY
 from loadstone.delivery.serving import FileServer
+from loadstone.discovery.routes import ROUTES as DISCOVERY
 from loadstone.http import openapi
 from loadstone.http.edge import Edge
 from loadstone.http.gate import Gate
@@ -33,7 +34,7 @@ from loadstone.web.creating import ROUTES as CREATOR_PAGES
 from loadstone.web.home import ROUTES as HOME_PAGES
 from loadstone.web.mods import ROUTES as MOD_PAGES
 
-ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY, *INSTALLS, *GRAPHQL]
+ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY, *DISCOVERY, *INSTALLS, *GRAPHQL]
 PAGES: list[HTTPRouteHandler] = [*HOME_PAGES, *ACCOUNT_PAGES, *MOD_PAGES, *CREATOR_PAGES, *ADMIN_PAGES]
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
