@@ -22,8 +22,8 @@ _PRERELEASE = b"\x01"
 class LootScheme(ComparatorScheme):
     """Release identifiers padded with zeros, then pre-release identifiers; case and `+metadata` mean nothing.
 
-    A release identifier that starts with digits orders by them and then by its rest. LOOT compares two such
-    identifiers as texts but either with a number by the digits, which is no order (10 > 9a > 10a > 10).
+    A release identifier that starts with digits orders by them and then by its rest, and before any other text.
+    LOOT compares two texts as texts but either with a number by its digits, which is no order (10 > 9a > 10a > 10).
     """
 
     name = "loot"
