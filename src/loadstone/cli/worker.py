@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 from loadstone.delivery.jobs import LOOPS as DELIVERY_LOOPS
+from loadstone.delivery.jobs import TIMERS as DELIVERY_TIMERS
+from loadstone.discovery.jobs import LOOPS as DISCOVERY_LOOPS
 from loadstone.http.idempotency import forget as forget_idempotency_keys
 from loadstone.identity.jobs import TIMERS as IDENTITY_TIMERS
 from loadstone.kernel.config import Config, load
@@ -17,8 +19,9 @@ TIMERS: list[Timer] = [
     Timer("http.forget_idempotency_keys", "29 * * * *", forget_idempotency_keys),
     *IDENTITY_TIMERS,
     *PUBLISHING_TIMERS,
+    *DELIVERY_TIMERS,
 ]
-LOOPS: list[Loop] = [*DELIVERY_LOOPS]
+LOOPS: list[Loop] = [*DELIVERY_LOOPS, *DISCOVERY_LOOPS]
 
 
 def worker(*, config_file: Path | None = None) -> int:

@@ -1,11 +1,11 @@
-"""Background work of delivery: the rollup, and the log's daily partitions."""
+"""Background work of delivery: the rollup, the log's daily partitions, the blob store's left-overs."""
 
 import datetime as dt
 from typing import Final
 
 from loadstone.delivery import store
 from loadstone.delivery.counting import roll_up
-from loadstone.kernel.jobs import Loop
+from loadstone.kernel.jobs import Loop, Timer
 from loadstone.kernel.platform import Platform
 
 DAYS_AHEAD: Final = 7
@@ -23,10 +23,16 @@ async def make_partitions(platform: Platform) -> int:
     return 0
 
 
+async def sweep_blobs(platform: Platform) -> None:
+    """Remove what writers left behind that were killed more than two days ago."""
+    await platform.blobs.sweep(platform.clock.now() - dt.timedelta(days=2))
+
+
 async def _roll_up(platform: Platform) -> int:
     return await roll_up(platform)
 
 
+TIMERS: list[Timer] = [Timer("delivery.sweep_blobs", "41 4 * * *", sweep_blobs)]
 LOOPS: list[Loop] = [
     # Nothing wakes these: a grant sends no NOTIFY, which would put all commits of the cluster in one line.
     Loop("delivery.count_downloads", _roll_up, every_seconds=2.0, wakes_on=("nothing",)),
