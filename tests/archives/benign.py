@@ -97,6 +97,7 @@ def cases() -> Iterator[Good]:
     yield from _by_habit()
     yield from _names()
     yield from _wide()
+    yield from other_formats()
 
 
 def _python() -> Iterator[Good]:
@@ -233,3 +234,72 @@ def tool_archives(folder: Path) -> Iterator[Good]:
         done = subprocess.run(parts, cwd=tree, env=environment, check=False, capture_output=True)
         if done.returncode == 0 and out.exists():
             yield good(label, out.read_bytes(), *paths, file=file)
+
+
+def other_formats() -> Iterator[Good]:
+    """tar, 7z and rar as their tools write them; 7z by py7zr, rar by hand in its stored form."""
+    import bz2
+    import gzip
+    import lzma
+    import tarfile
+
+    import py7zr
+    import zstandard
+
+    from tests.archives import rarcraft as rar
+    from tests.archives.tarcraft import extended, member, pax, seven_zip, tar
+
+    paths = ("folder/é.txt", "b.txt", "empty")
+
+    def python_tar(form: int) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+            folder = tarfile.TarInfo("./folder")
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+            for name in paths:
+                info = tarfile.TarInfo(name)
+                info.size = 0 if name == "empty" else len(TEXT)
+                info.mtime = 1.5 if form == tarfile.PAX_FORMAT else 1
+                archive.addfile(info, io.BytesIO(TEXT))
+        return buffer.getvalue()
+
+    for label, form in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
+        plain = python_tar(form)
+        yield good(f"tar-{label}", plain, *paths, file="upload.tar")
+        for extension, packed in (
+            ("gz", gzip.compress(plain)),
+            ("bz2", bz2.compress(plain)),
+            ("xz", lzma.compress(plain)),
+            ("zst", zstandard.compress(plain)),
+        ):
+            yield good(f"tar-{label}-{extension}", packed, *paths, file=f"upload.tar.{extension}")
+    whole = python_tar(tarfile.PAX_FORMAT)
+    half = gzip.compress(whole[:1000]) + gzip.compress(whole[1000:])
+    yield good("tar-gz-in-two-members", half, *paths, file="upload.tgz")
+    git = extended(pax(comment="4b825dc642cb6eb9a060e54bf8d69288fbee4904"), b"g")
+    yield good("tar-of-git", tar(git, member(b"a", b"x")), "a", file="upload.tar")
+    inner = build(Item(b"x.txt", b"x"))
+    yield good("tar-with-a-zip-inside", tar(member(b"inner.zip", inner)), "inner.zip", file="upload.tar")
+    for label, filters in (
+        ("lzma2", None),
+        ("lzma", [{"id": py7zr.FILTER_LZMA, "preset": 7}]),
+        ("bcj", [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA2, "preset": 7}]),
+        ("delta", [{"id": py7zr.FILTER_DELTA}, {"id": py7zr.FILTER_LZMA2, "preset": 7}]),
+        ("bzip2", [{"id": py7zr.FILTER_BZIP2}]),
+        ("deflate", [{"id": py7zr.FILTER_DEFLATE}]),
+        ("copy", [{"id": py7zr.FILTER_COPY}]),
+    ):
+        buffer = io.BytesIO()
+        with py7zr.SevenZipFile(buffer, "w", filters=filters) as archive:
+            for name in paths:
+                archive.writestr(b"" if name == "empty" else TEXT, name)
+        yield good(f"7z-{label}", buffer.getvalue(), *paths, file="upload.7z")
+    crafted = seven_zip([("a", b"one"), ("b/c", b"two")], directories=["b", "d"])
+    yield good("7z-plain-header", crafted, "a", "b/c", file="upload.7z")
+    folder5 = rar.file5(b"folder", directory=True, attributes=0o040755)
+    files5 = [folder5, *(rar.file5(name.encode(), b"" if name == "empty" else TEXT) for name in paths)]
+    yield good("rar5", rar.rar5(*files5), *paths, file="upload.rar")
+    files4 = [rar.file4(b"folder", directory=True, attributes=0o040755), rar.file4(b"folder\\a.txt", TEXT)]
+    yield good("rar4", rar.rar4(*files4, rar.file4(b"b.txt", b"")), "folder/a.txt", "b.txt", file="upload.rar")
+    yield good("rar4-without-end", rar.rar4(rar.file4(b"a", TEXT), end=b""), "a", file="upload.rar")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from loadstone.archives.gate import Gate
-from loadstone.archives.model import Limits, Profile
-from loadstone.archives.source import BytesSource
 from tests.archives.hostile import Case, all_cases
+from tests.archives.opening import open_bytes
 
 CASES = list(all_cases())
 
 
 @pytest.mark.parametrize("hostile", CASES, ids=[case.name for case in CASES])
-def test_a_hostile_archive_is_refused_for_the_right_reason(hostile: Case) -> None:
-    result = Gate(Limits(), Profile()).inspect(BytesSource(hostile.make()), hostile.file)
+def test_a_hostile_archive_is_refused_for_the_right_reason(hostile: Case, tmp_path: Path) -> None:
+    result = open_bytes(hostile.make(), hostile.file, tmp_path)
     assert result.verdict == "refuse"
     assert result.entries == ()
     assert result.reasons[0].code in hostile.codes

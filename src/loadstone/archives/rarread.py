@@ -82,9 +82,14 @@ def _unpack(path: str, members: list[RarMember], visitor: Visitor, budget: Budge
 
 def _compare(header: object, member: RarMember) -> None:
     size = header.UnpSize + (header.UnpSizeHigh << 32)  # type: ignore[attr-defined]
-    name = header.FileNameW.replace("\\", "/")  # type: ignore[attr-defined]
-    if name != member.name or size != member.size:
+    name = _joined(header.FileNameW.replace("\\", "/"))  # type: ignore[attr-defined]
+    if size != member.size or (name != member.name and not member.legacy):
         raise _disagree(member)
+
+
+def _joined(name: str) -> str:
+    """The library gives characters beyond U+FFFF of rar 4 names as two halves."""
+    return name.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _disagree(member: RarMember) -> RefusedError:

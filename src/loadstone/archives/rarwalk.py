@@ -35,6 +35,8 @@ class RarMember(msgspec.Struct):
     directory: bool
     executable: bool = False
     path: str = ""
+    legacy: bool = False
+    """Whether the name is in no declared encoding, which the library reads by the locale."""
 
 
 class RarPlan(msgspec.Struct):
@@ -123,7 +125,7 @@ class _Fields:
 # --- rar 5 --------------------------------------------------------------------------------------------------
 
 _MAIN5, _FILE5, _SERVICE5, _CRYPT5, _END5 = 1, 2, 3, 4, 5
-_SERVICES = {b"CMT", b"QO", b"RR", b"ACL"}
+_SERVICES = {b"CMT", b"QO", b"RR", b"ACL", b"UOW"}
 
 
 class _Rar5:
@@ -312,8 +314,10 @@ class _Rar4:
             raise _volume()
         if flags & 0x0404:
             raise _encrypted()
-        if flags & 0x0808 or not flags & 0x8000:
-            raise _damaged()  # file versions and comments of an old kind
+        if flags & 0x0800:
+            raise RefusedError("path-duplicate", "The archive contains old versions of a file.")
+        if flags & 0x0008 or not flags & 0x8000:
+            raise _damaged()  # comments inside headers are of rar 2 and before
         packed, size, host, crc = fields.u(4), fields.u(4), fields.u(1), fields.u(4)
         fields.take(6)
         name_size, attributes = fields.u(2), fields.u(4)
@@ -333,7 +337,8 @@ class _Rar4:
         if directory and (size or packed):
             raise RefusedError("directory-with-data", f"{shown(name)} is a folder that carries data.")
         executable = host == 3 and bool(attributes & 0o111) and not directory
-        self._members.append(RarMember(name, size, packed, crc, directory, executable))
+        legacy = not flags & 0x0200 and not raw.isascii()
+        self._members.append(RarMember(name, size, packed, crc, directory, executable, legacy=legacy))
         return packed
 
 
@@ -343,9 +348,7 @@ def _rar4_name(raw: bytes, *, unicode: bool) -> str:
     """
     plain, zero, code = raw.partition(b"\0")
     if not unicode or not zero:
-        if not plain.isascii() and not unicode:
-            return plain.decode("cp437")
-        return _utf8(plain)
+        return _utf8(plain) if unicode else _legacy(plain)
     if not code:
         raise _damaged()
     high, at, flags, bits = code[0], 1, 0, 0
@@ -363,6 +366,13 @@ def _rar4_name(raw: bytes, *, unicode: bool) -> str:
         return b"".join(unit.to_bytes(2, "little") for unit in out).decode("utf-16-le")
     except UnicodeDecodeError:
         raise RefusedError("path-encoding", "A name in the archive is not valid text.") from None
+
+
+def _legacy(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
 
 
 def _rar4_characters(mode: int, fields: _Fields, high: int, plain: bytes, done: int) -> list[int]:
