@@ -271,6 +271,16 @@ class GameExistsError(ConflictError):
     title = "A game has this slug already"
 
 
+class BadImageError(InvalidInputError):
+    code = "bad-image"
+    title = "This is no PNG, JPEG, WebP or GIF that can be read, or it is too large; save it anew and try again"
+
+
+class TooManyImagesError(ConflictError):
+    code = "too-many-images"
+    title = "The gallery is full; remove a picture first"
+
+
 class UnknownCategoryError(InvalidInputError):
     code = "unknown-category"
     title = "The game has no such category; read the game to see those it has"

@@ -7,7 +7,7 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from loadstone.catalog import authoring, service
+from loadstone.catalog import authoring, pictures, service
 from loadstone.catalog.models import (
     ADMINISTER_GAMES,
     MODERATE,
@@ -17,6 +17,7 @@ from loadstone.catalog.models import (
     Entry,
     Game,
     GameDetail,
+    Image,
     Mod,
     ModChange,
     ModSummary,
@@ -27,6 +28,7 @@ from loadstone.catalog.models import (
     Release,
 )
 from loadstone.identity.models import Actor, Who
+from loadstone.kernel.errors import TooLargeError
 from loadstone.kernel.ids import decode
 from loadstone.kernel.pages import Page
 from loadstone.kernel.permissions import READ_PUBLIC
@@ -224,6 +226,50 @@ async def my_mods(actor: Who, platform: Here, cursor: Cursor = None, limit: Limi
     return Response(found, headers=NO_STORE)
 
 
+@read("/api/v1/mods/{mod:str}/images", READ_PUBLIC, summary="A mod's gallery", tags=["catalogue"])
+async def list_images(mod: FromPath[str], actor: Who, platform: Here) -> list[Image]:
+    """The pictures of a mod, in order."""
+    row = await service.see_mod(platform, actor, await _mod_id(platform, mod))
+    return await service.images(platform, row.id)
+
+
+@create(
+    "/api/v1/mods/{mod:str}/images",
+    WRITE_MODS,
+    keyed=False,
+    streams=True,
+    summary="Add a picture",
+    tags=["catalogue"],
+)
+async def add_image(
+    mod: FromPath[str],
+    request: Request[Any, Any, Any],
+    actor: Who,
+    platform: Here,
+    caption: Annotated[str, QueryParameter(max_length=200)] = "",
+) -> Image:
+    """Send a PNG, JPEG, WebP or GIF as the body. It is made anew as WebP, without its metadata."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > pictures.MOST_BYTES:
+            raise TooLargeError(f"A picture may have {pictures.MOST_BYTES} bytes.")
+    return await pictures.add(platform, actor, await _mod_id(platform, mod), bytes(data), caption)
+
+
+@remove("/api/v1/mods/{mod:str}/images/{image:str}", WRITE_MODS, summary="Remove a picture", tags=["catalogue"])
+async def remove_image(mod: FromPath[str], image: FromPath[str], actor: Who, platform: Here) -> None:
+    """Take a picture out of the gallery."""
+    await pictures.remove(platform, actor, await _mod_id(platform, mod), image)
+
+
+@read("/media/{name:str}", READ_PUBLIC, include_in_schema=False)
+async def picture(name: FromPath[str], actor: Who, platform: Here) -> Response[bytes]:
+    data, sha256, public = await pictures.read(platform, actor, name)
+    cache = "public, max-age=3600" if public else "private, no-store"
+    return Response(data, media_type="image/webp", headers={"ETag": f'"{sha256[:32]}"', "Cache-Control": cache})
+
+
 async def _mod_id(platform: Platform, name: str) -> int:
     return await service.resolve_mod(platform, "", name)
 
@@ -237,5 +283,5 @@ async def _mod_response(platform: Platform, actor: Actor, mod_id: int) -> Respon
 ROUTES: list[HTTPRouteHandler] = [
     list_games, read_game, add_game, browse, make_mod, read_mod_by_name, read_mod, change_mod, moderate_mod,
     list_chains, add_chain, list_releases, read_release, act_on_release, list_entries, list_claims, add_claim,
-    withdraw_claim, dependents, my_mods,
+    withdraw_claim, dependents, my_mods, list_images, add_image, remove_image, picture,
 ]  # fmt: skip

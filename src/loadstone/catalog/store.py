@@ -98,6 +98,10 @@ async def images(db: Database, mod_id: int) -> list[Row]:
     )
 
 
+async def image(db: Database, id_: int) -> Row | None:
+    return await db.fetchrow("select mod_id, sha256 from mod_images where id = $1", id_)
+
+
 _LISTS: Final = {
     "new": ("m.published_at", "desc"),
     "updated": ("m.updated_at", "desc"),

@@ -173,6 +173,34 @@ async def record(
     )  # fmt: skip
 
 
+async def insert_image(
+    tx: Transaction,
+    *,
+    id_: int,
+    mod_id: int,
+    sha256: bytes,
+    size: int,
+    width: int,
+    height: int,
+    caption: str,
+    most: int,
+) -> bool:
+    """False when the gallery is full; the mod's lock keeps the count true."""
+    await tx.execute("select id from mods where id = $1 for update", mod_id)
+    return bool(
+        await tx.fetchval(
+            "insert into mod_images (id, mod_id, place, sha256, size, width, height, caption)"
+            " select $1, $2, coalesce(max(place), 0) + 1, $3, $4, $5, $6, $7 from mod_images where mod_id = $2"
+            " having count(*) < $8 returning true",
+            id_, mod_id, sha256, size, width, height, caption, most,
+        )
+    )  # fmt: skip
+
+
+async def delete_image(tx: Transaction, mod_id: int, id_: int) -> bool:
+    return bool(await tx.fetchval("delete from mod_images where id = $1 and mod_id = $2 returning true", id_, mod_id))
+
+
 async def touch_mod(tx: Transaction, mod_id: int, now: dt.datetime) -> None:
     """A new release moves the mod to the front of the "updated" list."""
     await tx.execute("update mods set updated_at = $2, version = version + 1 where id = $1", mod_id, now)

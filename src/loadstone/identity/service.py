@@ -187,6 +187,11 @@ async def grant_roles(platform: Platform, actor: Actor, name: str, roles: tuple[
         await tx.emit("member.roles_set", subject=row["id"], actor=actor.member_id, data={"roles": list(roles)})
 
 
+async def has_members(platform: Platform) -> bool:
+    """Whether anyone has registered yet."""
+    return await store.has_members(platform.db)
+
+
 async def forget_expired(platform: Platform) -> None:
     """Delete sessions that ended by themselves; a timer calls it."""
     async with platform.transaction() as tx:

@@ -20,6 +20,10 @@ async def insert_member(
     )  # fmt: skip
 
 
+async def has_members(db: Database) -> bool:
+    return bool(await db.fetchval("select exists (select from members)"))
+
+
 async def member_by_login(db: Database, login: str) -> Row | None:
     return await db.fetchrow(
         "select id, name, password, roles, state from members where name_key = $1 or email_key = $1"

@@ -7,7 +7,7 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, QueryParameter
 
-from loadstone.catalog import authoring
+from loadstone.catalog import authoring, pictures
 from loadstone.catalog import service as catalog
 from loadstone.catalog.models import WRITE_MODS, ModChange, NewClaim, NewMod
 from loadstone.identity.models import Actor, Who
@@ -93,6 +93,25 @@ async def new_release(mod: FromPath[str], request: AnyRequest, actor: Who, platf
         except Problem as problem:
             return await _manage(request, platform, actor, mod_id, form=sent.fields, problem=problem)
     return go(f"/create/releases/{made.release.id}")
+
+
+@act("/create/mods/{mod:str}/images", WRITE_MODS, include_in_schema=False, streams=True, opt={"csrf_in_stream": True})
+async def add_image(mod: FromPath[str], request: AnyRequest, actor: Who, platform: Here) -> Response[Any]:
+    mod_id = await catalog.resolve_mod(platform, "", mod)
+    await catalog.edit_mod(platform, actor, mod_id)
+    async with read_form_with_file(request, actor, platform.config.data / "tmp", pictures.MOST_BYTES) as sent:
+        try:
+            data = b"".join([chunk async for chunk in sent.chunks()])
+            await pictures.add(platform, actor, mod_id, data, sent.fields.get("caption", "")[:200])
+        except Problem as problem:
+            return await _manage(request, platform, actor, mod_id, problem=problem)
+    return go(f"/create/mods/{mod}#gallery")
+
+
+@act("/create/mods/{mod:str}/images/{image:str}/remove", WRITE_MODS, include_in_schema=False)
+async def remove_image(mod: FromPath[str], image: FromPath[str], actor: Who, platform: Here) -> Response[Any]:
+    await pictures.remove(platform, actor, await catalog.resolve_mod(platform, "", mod), image)
+    return go(f"/create/mods/{mod}#gallery")
 
 
 @read("/create/releases/{release:str}", PUBLISH, include_in_schema=False)
@@ -200,4 +219,5 @@ async def _manage(
 
 ROUTES: list[HTTPRouteHandler] = [
     my_mods, new_mod_page, new_mod, manage_page, change_mod, add_claim, new_release, release_page, act_on_release,
+    add_image, remove_image,
 ]  # fmt: skip
