@@ -299,7 +299,7 @@ class Speaker:
         """Facts in reading order: the request, then whatever each package brings along."""
         facts: list[Fact] = []
         introduced: dict[int, int] = {}
-        waiting = sorted(drafts, key=lambda draft: draft.kind != "wanted")
+        waiting = sorted(drafts, key=lambda draft: (draft.kind != "wanted", draft.text()))
         while waiting:
             follows = [d for d in waiting if d.kind == "wanted" or d.speaks_of & introduced.keys()]
             draft = min(follows, key=lambda d: _depth_order(d, introduced)) if follows else waiting[0]
