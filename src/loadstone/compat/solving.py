@@ -392,7 +392,7 @@ def with_recommended(solving: Solving, plan: dict[int, int]) -> tuple[dict[int, 
     """
     pinned = list(solving.base)
     for at, bit in plan.items():
-        pinned[at] = bit
+        pinned[at] = bit | ABSENT  # the fact that it is there, below, is what brings its rules in
     added: set[int] = set()
     for at in sorted(plan):
         for soft in solving.view.rules(at).softs:
@@ -410,7 +410,7 @@ def with_recommended(solving: Solving, plan: dict[int, int]) -> tuple[dict[int, 
                 plan = search.chosen()
                 added |= {p for p, mask in soft.literals if plan.get(p, 0) & mask}
                 for package, bit in plan.items():
-                    pinned[package] = bit
+                    pinned[package] = bit | ABSENT
     return plan, added
 
 
