@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loadstone.kernel.ids import decode
 from loadstone.kernel.platform import Platform
 from loadstone.publishing import receiving, uploads
-from loadstone.publishing.models import CutOffError, StorageFullError
+from loadstone.publishing.models import CutOffError, OffsetMismatchError, StorageFullError
 from loadstone.publishing.staging import LocalStaging
 from tests.conftest import MakePerson
 from tests.factories import Person
@@ -315,7 +315,7 @@ async def test_an_upload_ended_while_it_is_sent_to_stays_ended(ada: Person, plat
     await entered.wait()
     assert (await ada.http.delete(address, headers=TUS)).status_code == 204
     go_on.set()
-    with pytest.raises(receiving.OffsetMismatchError):
+    with pytest.raises(OffsetMismatchError):
         await sending
     assert (await ada.http.get(address)).json()["state"] == "expired"
 

@@ -91,7 +91,7 @@ def _validation(error: ValidationException) -> Problem:
         if not isinstance(item, dict):
             continue
         key = str(item.get("key", ""))
-        at = f"?{key}" if item.get("source") in {"query", "header", "path"} else "/" + key.replace(".", "/")
+        at = f"?{key}" if item.get("source") in {"query", "header", "path"} else pointer(f"$.{key}")
         fields.append(FieldError(at, str(item.get("message", ""))))
     if not fields:
         return invalid(str(error.detail))
