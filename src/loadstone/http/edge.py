@@ -125,7 +125,8 @@ class Edge:
         operation = handler.name or handler.handler_name if handler is not None else _operation(scope["path"])
         metrics.REQUESTS.labels(operation, str(answer.status)).inc()
         metrics.REQUEST_SECONDS.labels(operation).observe(seconds)
-        _log.info(
+        quiet = scope["path"] in {"/livez", "/readyz", "/metrics"}
+        (_log.debug if quiet else _log.info)(
             "request",
             method=scope["method"],
             path=scope["path"] if not scope["path"].startswith("/files/") else "/files/…",

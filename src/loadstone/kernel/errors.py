@@ -42,7 +42,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     def body(self, instance: str | None = None) -> dict[str, Any]:
         """The members of the ``application/problem+json`` answer."""
         body: dict[str, Any] = {
-            "type": f"/docs/problems#{self.code}",
+            "type": f"/docs#{self.code}",
             "code": self.code,
             "title": self.title,
             "status": self.status,
