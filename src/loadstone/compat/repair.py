@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from loadstone.compat.explain import Reasons
-from loadstone.compat.search import Budget
+from loadstone.compat.search import Budget, OutOfBudgetError, Search
 from loadstone.compat.solving import GaveUp, Refuted, Request, Solved, Solving, Wanted
 from loadstone.compat.universe import ABSENT, Universe, bits
 
@@ -23,6 +23,7 @@ TRIED_BUILDS = 8
 TRIED_DROPS = 16
 OFFERED = 6
 OFFERED_OF_A_KIND = 3
+MAX_ROUNDS = 60
 MAX_NAME = 100
 
 
@@ -77,7 +78,13 @@ class Mender:
     def __init__(self, universe: Universe, request: Request, reasons: Reasons, budget: Budget) -> None:
         self.universe = universe
         self.request = msgspec.structs.replace(
-            request, explain=False, repairs=False, recommends=False, policy="newest", locked=()
+            request,
+            wanted=tuple(sorted(set(request.wanted))),
+            explain=False,
+            repairs=False,
+            recommends=False,
+            policy="newest",
+            locked=(),
         )
         self.reasons = reasons
         self.budget = budget
@@ -227,13 +234,11 @@ class Mender:
         out to fit.
         """
         names = sorted({wanted.name for wanted in request.wanted})
-        dropped = [
-            name
-            for name in names
-            if isinstance(self._solve(_without(request, [n for n in names if n != name])), Refuted)
-        ]
+        dropped = self._hopeless(request)
         hopeless = set(dropped)
         while len(dropped) < len(names):
+            if len(dropped) - len(hopeless) > MAX_ROUNDS:
+                return None
             outcome, solving = self._attempt(_without(request, dropped))
             if isinstance(outcome, Solved):
                 break
@@ -247,6 +252,21 @@ class Mender:
             if isinstance(self._solve(_without(request, fewer)), Solved):
                 dropped = fewer
         return tuple(sorted(dropped))
+
+    def _hopeless(self, request: Request) -> list[str]:
+        """Names that cannot be had even alone, found with one search that keeps what it learns."""
+        solving = Solving(self.universe, request, None)
+        search = Search(solving.base, solving.view.rules, self.budget)
+        found: set[str] = set()
+        try:
+            for fact in solving.request_facts():
+                assert fact.why is not None
+                options = fact.literals
+                if fact.why.targets and not any(search.can_be(at, mask) for at, mask in options):
+                    found.add(fact.why.targets[0].name)
+        except OutOfBudgetError:
+            return []
+        return sorted(found)
 
     def _do_without(self, dropped: Sequence[str]) -> str:
         return f"Do without {', '.join(self._shown(name) for name in dropped)}."
@@ -280,6 +300,7 @@ class Mender:
         return name if at is None else self.universe.packages[at].package.name
 
 
-def _without(request: Request, dropped: list[str]) -> Request:
-    wanted = tuple(w for w in request.wanted if w.name not in dropped)
+def _without(request: Request, dropped: Iterable[str]) -> Request:
+    gone = set(dropped)
+    wanted = tuple(w for w in request.wanted if w.name not in gone)
     return msgspec.structs.replace(request, wanted=wanted)

@@ -171,19 +171,20 @@ class Search:
             self._price(objective, package)
         return self.total <= bound and self._settle()
 
-    def can_be(self, package: int, value: int) -> bool:
-        """Whether some plan gives the package this value. What is learned stays for the next question.
+    def can_be(self, package: int, values: int) -> bool:
+        """Whether some plan gives the package one of these values. What is learned stays for the next question.
 
         On True the plan is in `dom`. Raises OutOfBudgetError.
         """
         self._backtrack(0)
         while self.refutation is None:
             if not self.levels:
-                if not self.dom[package] & value:
+                left = self.dom[package] & values
+                if not left:
                     return False
                 self._open_level()
-                if self.dom[package] != value:
-                    self._shrink(package, value, None)
+                if self.dom[package] != left:
+                    self._shrink(package, left, None)
             elif self.conflicts >= self._until:
                 self._until = self.conflicts + 4 * RESTART_UNIT
                 self._backtrack(0)
