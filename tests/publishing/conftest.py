@@ -20,6 +20,9 @@ from loadstone.kernel.platform import Platform
 from loadstone.publishing.jobs import JOBS
 from tests.conftest import MakePerson
 from tests.factories import Person, make_game
+from tests.s3 import s3_config, s3_server
+
+__all__ = ["s3_config", "s3_server"]
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = TUS | {"Content-Type": "application/offset+octet-stream"}

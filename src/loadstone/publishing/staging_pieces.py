@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any, Final
 
 import obstore
+from obstore.exceptions import BaseError
 
 from loadstone.kernel.blobs import CHUNK, BlobMismatchError, blob_key
+from loadstone.kernel.errors import UnavailableError
 from loadstone.kernel.platform import Platform
 from loadstone.publishing.digesting import sha256_of
 from loadstone.publishing.models import Piece, UploadGoneError
@@ -120,26 +122,26 @@ class _OpenPiece:
         self._name = name
         self._length = 0
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(4)
-        self._putting = asyncio.create_task(
-            obstore.put_async(
-                store, name, self._chunks(), chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
-            )
-        )  # fmt: skip
+        self._putting = asyncio.ensure_future(
+            obstore.put_async(store, name, self._chunks(), chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+        )
 
     async def write(self, chunk: bytes) -> None:
-        await self._pass_on(chunk)
+        with _reachable():
+            await self._pass_on(chunk)
         self._length += len(chunk)
 
     async def finish(self) -> Piece:
-        await self._pass_on(None)
-        await self._putting
+        with _reachable():
+            await self._pass_on(None)
+            await self._putting
         return Piece(self._start, self._length, self._name)
 
     async def abandon(self) -> None:
-        if self._putting.done():
-            return
         self._putting.cancel()
         await asyncio.wait({self._putting})
+        if not self._putting.cancelled():
+            self._putting.exception()  # told by the request that it broke
 
     async def _pass_on(self, chunk: bytes | None) -> None:
         """Wait for room, but not for a store that has given up."""
@@ -155,6 +157,15 @@ class _OpenPiece:
     async def _chunks(self) -> AsyncIterator[bytes]:
         while (chunk := await self._queue.get()) is not None:
             yield chunk
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    """A store that fails is a reason to come back later, not an error of ours."""
+    try:
+        yield
+    except BaseError as error:
+        raise UnavailableError("The store for files is not reachable; ask with HEAD and go on shortly.") from error
 
 
 async def _no_piece() -> None:
