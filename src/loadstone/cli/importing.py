@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loadstone.cli.environment import require_database
+from loadstone.cli.environment import with_database
 from loadstone.cli.terminal import err, out
-from loadstone.kernel.config import Config, load
+from loadstone.kernel.config import Config
 
 if TYPE_CHECKING:
     from loadstone.catalog.importing import Report
@@ -31,9 +31,8 @@ def import_ckan(path: Path, *, json: bool = False, config_file: Path | None = No
     config_file
         The configuration file; its keys are those of `loadstone config`.
     """
-    config = load(file=config_file).config
-    require_database(config)
-    report = asyncio.run(_import(config, path))
+    with with_database(config_file) as config:
+        report = asyncio.run(_import(config, path))
     if json:
         print(msgspec.json.encode(report).decode())
     else:

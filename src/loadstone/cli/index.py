@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from loadstone.cli.environment import require_database
+from loadstone.cli.environment import with_database
 from loadstone.cli.terminal import err, out
-from loadstone.kernel.config import Config, load
+from loadstone.kernel.config import Config
 
 
 def rebuild(*, config_file: Path | None = None) -> int:
@@ -18,9 +18,8 @@ def rebuild(*, config_file: Path | None = None) -> int:
     config_file
         The configuration file; its keys are those of `loadstone config`.
     """
-    config = load(file=config_file).config
-    require_database(config)
-    done = asyncio.run(_rebuild(config))
+    with with_database(config_file) as config:
+        done = asyncio.run(_rebuild(config))
     out.print(f"The search index holds {done:,} mods.")
     return 0
 

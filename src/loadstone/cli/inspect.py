@@ -57,9 +57,7 @@ def _as_json(file: Path, inspection: Inspection) -> str:
 
 
 def _as_text(file: Path, inspection: Inspection) -> str:
-    lines = [
-        f"{_clean(str(file))}: {inspection.verdict}{f' ({inspection.format})' if inspection.format else ''}"
-    ]
+    lines = [f"{_clean(str(file))}: {inspection.verdict}{f' ({inspection.format})' if inspection.format else ''}"]
     lines += [f"  ✗ {reason.code}: {reason.detail}" for reason in inspection.reasons]
     lines += [f"  ! {warning.code}: {warning.detail}" for warning in inspection.warnings]
     lines += [f"  {line}" for line in _facts(inspection)]

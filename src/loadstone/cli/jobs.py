@@ -7,10 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from loadstone.cli.environment import require_database
+from loadstone.cli.environment import with_database
 from loadstone.cli.terminal import out
 from loadstone.kernel import jobs as kernel_jobs
-from loadstone.kernel.config import load
+from loadstone.kernel.config import Config
 from loadstone.kernel.platform import Platform, open_platform
 
 _STATES: dict[str, tuple[str, ...]] = {
@@ -49,10 +49,8 @@ def jobs(
     config_file
         The configuration file; its keys are those of `loadstone config`.
     """
-    config = load(file=config_file).config
-    require_database(config)
 
-    async def run() -> None:
+    async def run(config: Config) -> None:
         async with open_platform(config) as platform:
             if retry is not None:
                 await kernel_jobs.retry(platform.db, retry)
@@ -66,7 +64,8 @@ def jobs(
                 return
             await _print(platform, _STATES[show], limit, as_json=json)
 
-    asyncio.run(run())
+    with with_database(config_file) as config:
+        asyncio.run(run(config))
     return 0
 
 

@@ -23,15 +23,50 @@ app = App(
     default_parameter=None,
 )
 
-app.command("loadstone.cli.up:up", name="up", group=OPERATOR)
-app.command("loadstone.cli.web:web", name="web", group=OPERATOR)
-app.command("loadstone.cli.worker:worker", name="worker", group=OPERATOR)
-app.command("loadstone.cli.operate:migrate", name="migrate", group=OPERATOR)
-app.command("loadstone.cli.operate:config", name="config", group=OPERATOR)
-app.command("loadstone.cli.operate:openapi", name="openapi", group=OPERATOR)
-app.command("loadstone.cli.operate:member", name="member", group=OPERATOR)
-app.command("loadstone.cli.jobs:jobs", name="jobs", group=OPERATOR)
-app.command("loadstone.cli.inspect:inspect", name="inspect", group=OFFLINE)
+app.command("loadstone.cli.up:up", name="up", help="Start the whole platform on this machine.", group=OPERATOR)
+app.command("loadstone.cli.web:web", name="web", help="Serve the site and the API.", group=OPERATOR)
+app.command("loadstone.cli.worker:worker", name="worker", help="Run background jobs.", group=OPERATOR)
+app.command("loadstone.cli.operate:migrate", name="migrate", help="Bring the database to this version.", group=OPERATOR)
+app.command("loadstone.cli.operate:config", name="config", help="Print every key of the configuration.", group=OPERATOR)
+app.command("loadstone.cli.operate:openapi", name="openapi", help="Print the OpenAPI document.", group=OPERATOR)
+app.command("loadstone.cli.operate:member", name="member", help="Set a member's roles.", group=OPERATOR)
+app.command("loadstone.cli.operate:doctor", name="doctor", help="Say what is wrong and how to mend it.", group=OPERATOR)
+app.command("loadstone.cli.jobs:jobs", name="jobs", help="Show background jobs, retry parked ones.", group=OPERATOR)
+app.command("loadstone.cli.keeping:backup", name="backup", help="Write everything into one file.", group=OPERATOR)
+app.command(
+    "loadstone.cli.keeping:restore", name="restore", help="Bring a back-up into an empty platform.", group=OPERATOR
+)
+
+index = App(name="index", help="The search index.", group=OPERATOR)
+index.command("loadstone.cli.index:rebuild", name="rebuild")
+app.command(index)
+imports = App(name="import", help="Catalogues from elsewhere.", group=OPERATOR)
+imports.command("loadstone.cli.importing:import_ckan", name="ckan")
+app.command(imports)
+
+app.command("loadstone.cli.publish:publish", name="publish", help="Publish a release of your mod.", group=CREATOR)
+
+app.command("loadstone.cli.install:install", name="install", help="Install mods and what they need.", group=PLAYER)
+app.command("loadstone.cli.player:list_mods", name="list", help="List what is installed.", group=PLAYER)
+app.command("loadstone.cli.player:update", name="update", help="Update what is installed.", group=PLAYER)
+app.command("loadstone.cli.player:remove", name="remove", help="Remove installed mods.", group=PLAYER)
+app.command("loadstone.cli.player:verify", name="verify", help="Check installed files, repair them.", group=PLAYER)
+
+app.command(
+    "loadstone.cli.inspect:inspect", name="inspect", help="Judge archives and read what they are.", group=OFFLINE
+)
+app.command(
+    "loadstone.cli.resolve_offline:resolve_offline",
+    name="resolve",
+    help="Resolve requests against a catalogue file.",
+    group=OFFLINE,
+)
+app.command(
+    "loadstone.cli.sweep:sweep", name="sweep", help="Which mods of a catalogue file can be installed.", group=OFFLINE
+)
+versions = App(name="versions", help="Version schemes.", group=OFFLINE)
+versions.command("loadstone.cli.versions:versions_check", name="check")
+app.command(versions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from loadstone.cli.terminal import err, out
-from loadstone.kernel.config import load
+from loadstone.kernel.config import Config, load
 
 
 def config(*, config_file: Path | None = None, json: bool = False) -> int:
@@ -42,13 +42,12 @@ def migrate(*, config_file: Path | None = None) -> int:
     config_file
         The configuration file; its keys are those of `loadstone config`.
     """
-    from loadstone.cli.environment import require_database
+    from loadstone.cli.environment import with_database
     from loadstone.kernel import migrate as migrations
 
-    config_ = load(file=config_file).config
-    require_database(config_)
-    dsn = config_.database_direct_url or config_.database_url
-    ran = asyncio.run(migrations.migrate(dsn, progress=lambda m: err.print(f"migration {m.number:04} {m.name}")))
+    with with_database(config_file) as config_:
+        dsn = config_.database_direct_url or config_.database_url
+        ran = asyncio.run(migrations.migrate(dsn, progress=lambda m: err.print(f"migration {m.number:04} {m.name}")))
     err.print(f"{len(ran)} migrations run; the database is up to date.")
     return 0
 
@@ -73,18 +72,36 @@ def member(name: str, *roles: Literal["creator", "moderator", "admin"], config_f
     config_file
         The configuration file; its keys are those of `loadstone config`.
     """
-    from loadstone.cli.environment import require_database
+    from loadstone.cli.environment import with_database
     from loadstone.identity import service
     from loadstone.identity.models import ANONYMOUS
     from loadstone.kernel.platform import open_platform
 
-    config_ = load(file=config_file).config
-    require_database(config_)
-
-    async def run() -> None:
+    async def run(config_: Config) -> None:
         async with open_platform(config_) as platform:
             await service.grant_roles(platform, ANONYMOUS, name, roles)
 
-    asyncio.run(run())
+    with with_database(config_file) as config_:
+        asyncio.run(run(config_))
     err.print(f"{name} now has: {', '.join(roles) or 'no roles'}.")
     return 0
+
+
+def doctor(*, config_file: Path | None = None) -> int:
+    """Say what is wrong with this machine and this platform, and how to mend it.
+
+    Parameters
+    ----------
+    config_file
+        The configuration file; its keys are those of `loadstone config`.
+    """
+    from loadstone.cli.checkup import checks
+
+    worst = 0
+    for check in checks(config_file):
+        mark = {0: "[green]✓[/]", 1: "[yellow]![/]", 2: "[red]✗[/]"}[check.severity]
+        out.print(f"{mark} {check.what}", soft_wrap=True)
+        if check.remedy:
+            out.print(f"    {check.remedy}", style="dim", soft_wrap=True)
+        worst = max(worst, check.severity)
+    return 1 if worst == 2 else 0

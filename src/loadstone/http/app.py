@@ -38,8 +38,12 @@ from loadstone.web.searching import ROUTES as SEARCH_PAGES
 
 ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY, *DISCOVERY, *INSTALLS, *GRAPHQL]
 PAGES: list[HTTPRouteHandler] = [*HOME_PAGES, *ACCOUNT_PAGES, *MOD_PAGES, *CREATOR_PAGES, *ADMIN_PAGES, *SEARCH_PAGES]
-PAGES += documentation.routes(lambda: openapi_document())
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def all_routes() -> list[HTTPRouteHandler]:
+    """Every route that is served: the API, the pages, and the documentation made of the API."""
+    return [*ROUTES, *PAGES, *documentation.routes(openapi_document)]
 
 
 class UndeclaredPermissionError(RuntimeError):
@@ -71,7 +75,7 @@ class _Holder:
 
 def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
     """The ASGI application. ``platform`` hands in an opened one; else it opens with the server's lifespan."""
-    check_routes([*ROUTES, *PAGES])
+    check_routes(all_routes())
     holder = _Holder()
 
     @contextlib.asynccontextmanager
@@ -91,7 +95,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Edge:
 
 def _assemble(current: Callable[[], Platform], *lifespan: Any) -> Litestar:
     return Litestar(
-        route_handlers=[*ROUTES, *PAGES],
+        route_handlers=all_routes(),
         middleware=[DefineMiddleware(cast("Any", Gate), platform=current)],
         exception_handlers={Exception: problem_response},
         dependencies={
