@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -221,7 +222,8 @@ def _too_slow(_signal: int, _frame: FrameType | None) -> None:
 
 def run_extractor(extractor: Extractor, path: str, data: bytes) -> list[Manifest]:
     """Run one parser within its time. Raises ExtractionError with a sentence in every case of failure."""
-    timed = hasattr(signal, "setitimer") and hasattr(signal, "SIGPROF")
+    in_main = threading.current_thread() is threading.main_thread()
+    timed = in_main and hasattr(signal, "setitimer") and hasattr(signal, "SIGPROF")
     previous = None
     started = time.process_time()
     try:
