@@ -236,15 +236,7 @@ def run_extractor(extractor: Extractor, path: str, data: bytes) -> list[Manifest
         raise
     except _TooSlowError:
         raise ExtractionError("it takes too long to read") from None
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         # A parser that trips over hostile input says nothing about the archive; the gate goes on without it.
         raise ExtractionError(f"it is malformed ({type(error).__name__})") from None
     finally:

@@ -8,7 +8,8 @@ from loadstone.archives.extractors.registry import ExtractionError
 from tests.archives.extractors.reading import read
 
 CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
-<config xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="http://qconsulting.ca/fo3/ModConfig5.0.xsd">
+<config xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+ xsi:noNamespaceSchemaLocation="http://qconsulting.ca/fo3/ModConfig5.0.xsd">
   <moduleName>Lantern</moduleName>
   <moduleDependencies operator="And"><fileDependency file="Skyrim.esm" state="Active"/></moduleDependencies>
   <requiredInstallFiles><folder source="00 Core" destination=""/></requiredInstallFiles>
@@ -35,7 +36,8 @@ CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
       <visible><flagDependency flag="size" value="4k"/></visible>
       <optionalFileGroups>
         <group name="For" type="SelectAny"><plugins order="Ascending">
-          <plugin name="Zed"><description/><files><file source="p\\zed.esp" destination="zed.esp" alwaysInstall="true"/></files>
+          <plugin name="Zed"><description/><files><file source="p\\zed.esp" destination="zed.esp"
+              alwaysInstall="true"/></files>
             <typeDescriptor><type name="Optional"/></typeDescriptor></plugin>
           <plugin name="Alpha"><description/><files><file source="p/alpha.esp"/></files>
             <typeDescriptor><type name="NotUsable"/></typeDescriptor></plugin>

@@ -6,6 +6,7 @@ leniency is dangerous and lenient where ecosystems are.
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from typing import Any
@@ -158,7 +159,7 @@ def text(value: object) -> str:
     """A string or number as bounded text; empty for anything else."""
     if isinstance(value, str):
         return value.strip()[:MAX_TEXT]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return str(value)[:MAX_TEXT]
     return ""
 

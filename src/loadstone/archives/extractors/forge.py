@@ -26,12 +26,12 @@ def read_toml(path: str, data: bytes) -> Iterable[Manifest]:
     document = parse_toml(data)
     loader = "neoforge" if path.endswith("neoforge.mods.toml") else "forge"
     relations = mapping(document.get("dependencies"))
-    mods = [mapping(mod) for mod in listed(document.get("mods"))]
+    mods = [mod for mod in map(mapping, listed(document.get("mods"))) if text(mod.get("modId"))]
     if not mods:
         raise ExtractionError("it declares no mod")
     if any("neoforge" in _targets(relations.get(text(mod.get("modId")))) for mod in mods):
         loader = "neoforge"
-    return [_manifest(path, document, mod, relations, loader) for mod in mods if text(mod.get("modId"))]
+    return [_manifest(path, document, mod, relations, loader) for mod in mods]
 
 
 def _targets(value: object) -> set[str]:
