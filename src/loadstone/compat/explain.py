@@ -47,6 +47,10 @@ class Reasons:
         """The contradiction in sentences, at most MAX_SENTENCES, as a tree by `parent`."""
         return Speaker(self.solving).tell(self.statements, MAX_SENTENCES)
 
+    def contradict(self, statements: Sequence[Statement]) -> bool:
+        """Whether these statements cannot all hold."""
+        return self._contradiction(statements, Budget(MINIMISE_STEPS)) is not None
+
     # -- minimising ---------------------------------------------------------------------------------
 
     def _grouped(self, core: Iterable[Clause]) -> list[Statement]:

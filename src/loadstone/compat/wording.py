@@ -319,8 +319,8 @@ class Speaker:
 
 def _depth_order(draft: Draft, introduced: dict[int, int]) -> tuple[int, int]:
     if draft.kind == "wanted":
-        return (0, 0)
-    return (1, -max((introduced[at] for at in draft.speaks_of if at in introduced), default=0))
+        return (1, 0)
+    return (0, -max((introduced[at] for at in draft.speaks_of if at in introduced), default=0))
 
 
 def _contiguous(mask: int) -> bool:
