@@ -88,7 +88,8 @@ def _run(loaded: LoadedConfig, services: list[Any], *, seed: bool) -> int:
     config = loaded.config
     direct = config.database_direct_url or config.database_url
     asyncio.run(migrate(direct, progress=lambda m: err.print(f"[dim]migration {m.number:04} {m.name}[/]")))
-    if seed:
+    if seed and asyncio.run(_is_empty(direct)):
+        err.print("[dim]filling the empty platform with demo content (--no-seed leaves it empty)[/]")
         _seed(config)
     environment = as_environment(loaded)
     python = (sys.executable, "-m", "loadstone")
@@ -127,6 +128,17 @@ def _is_ready(config: Config) -> Callable[[], bool]:
             return False
 
     return ready
+
+
+async def _is_empty(dsn: str) -> bool:
+    """Asked before the seed's code is loaded, because every start asks it."""
+    from loadstone.kernel import db
+
+    connection = await db.connect(dsn, name="loadstone up")
+    try:
+        return not await connection.fetchval("select exists (select from games) or exists (select from members)")
+    finally:
+        await connection.close()
 
 
 def _seed(config: Config) -> None:

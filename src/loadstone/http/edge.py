@@ -67,7 +67,9 @@ class Edge:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            _log.exception("request_broke", path=scope["path"])
+            foreseen = isinstance(error, Problem) and not answer.started
+            if not foreseen:
+                _log.exception("request_broke", path=_shown(scope["path"]))
             if answer.started:
                 raise
             await _send_problem(answer, error if isinstance(error, Problem) else Problem())
@@ -129,10 +131,15 @@ class Edge:
         (_log.debug if quiet else _log.info)(
             "request",
             method=scope["method"],
-            path=scope["path"] if not scope["path"].startswith("/files/") else "/files/…",
+            path=_shown(scope["path"]),
             status=answer.status,
             ms=round(seconds * 1000, 2),
         )
+
+
+def _shown(path: str) -> str:
+    """The path as logs may have it: a download link would open its file for whoever reads it there."""
+    return "/files/…" if path.startswith("/files/") else path
 
 
 def _operation(path: str) -> str:

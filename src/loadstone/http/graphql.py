@@ -1,18 +1,15 @@
 """GraphQL over HTTP at ``/graphql``: bounded documents, problems with the same codes as REST."""
 
+import asyncio
+from functools import cache
 from typing import Annotated, Any, Final
 
 import msgspec
-import strawberry
 import structlog
-from graphql import GraphQLError
 from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
-from strawberry.schema.config import StrawberryConfig
 
-from loadstone.catalog.graph import CatalogLoaders, CatalogQuery
 from loadstone.http.problems import as_problem
 from loadstone.identity.models import Actor, Who
 from loadstone.kernel.permissions import READ_PUBLIC
@@ -26,22 +23,30 @@ MOST_ALIASES: Final = 30
 MOST_CHARACTERS: Final = 50_000
 
 
-class _Schema(strawberry.Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:  # noqa: ARG002
-        for error in errors:
-            if error.original_error is not None and as_problem(error.original_error).status >= 500:
-                _log.error("graphql_failed", exc_info=error.original_error)
+@cache
+def schema() -> Any:
+    """The schema, made when it is first needed: strawberry is slow to load, and the site starts without it."""
+    import strawberry
+    from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+    from strawberry.schema.config import StrawberryConfig
 
+    from loadstone.catalog.graph import CatalogQuery
 
-schema: Final = _Schema(
-    query=CatalogQuery,
-    config=StrawberryConfig(auto_camel_case=False),
-    extensions=[
-        lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-        lambda: QueryDepthLimiter(max_depth=MOST_DEPTH),
-        lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES),
-    ],
-)
+    class Schema(strawberry.Schema):
+        def process_errors(self, errors: list[Any], execution_context: Any = None) -> None:  # noqa: ARG002
+            for error in errors:
+                if error.original_error is not None and as_problem(error.original_error).status >= 500:
+                    _log.error("graphql_failed", exc_info=error.original_error)
+
+    return Schema(
+        query=CatalogQuery,
+        config=StrawberryConfig(auto_camel_case=False),
+        extensions=[
+            lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
+            lambda: QueryDepthLimiter(max_depth=MOST_DEPTH),
+            lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES),
+        ],
+    )
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -61,7 +66,7 @@ async def graphql(data: JSONBody[Document], actor: Who, platform: Here) -> Respo
 @read("/graphql/schema", READ_PUBLIC, summary="The graph's schema", tags=["graphql"], media_type="text/plain")
 async def sdl() -> str:
     """The schema in GraphQL's own language."""
-    return schema.as_str()
+    return str((await asyncio.to_thread(schema)).as_str())
 
 
 @read("/graphql", READ_PUBLIC, include_in_schema=False)
@@ -83,7 +88,10 @@ async def playground(
 
 async def execute(platform: Platform, actor: Actor, document: Document) -> dict[str, Any]:
     """Run a document; the answer's ``errors`` carry ``extensions.code`` as REST's problems do."""
-    result = await schema.execute(
+    from loadstone.catalog.graph import CatalogLoaders
+
+    made = await asyncio.to_thread(schema)
+    result = await made.execute(
         document.query,
         variable_values=document.variables,
         operation_name=document.operationName,
@@ -97,7 +105,7 @@ async def execute(platform: Platform, actor: Actor, document: Document) -> dict[
     return answer
 
 
-def _error(error: GraphQLError) -> dict[str, Any]:
+def _error(error: Any) -> dict[str, Any]:
     formatted = dict(error.formatted)
     if error.original_error is None:
         return formatted | {"extensions": {"code": "invalid-document"}}

@@ -9,22 +9,23 @@ import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
-from pgqueuer import PgQueuer
-from pgqueuer.core.executors import DatabaseRetryEntrypointExecutor, EntrypointExecutorParameters
-from pgqueuer.db import AsyncpgDriver
-from pgqueuer.domain.errors import RetryRequested
-from pgqueuer.domain.models import Job as QueuedJob
-from pgqueuer.domain.models import Schedule
 
 from loadstone.kernel import db
 from loadstone.kernel.db import Database
 from loadstone.kernel.errors import NotFoundError
 from loadstone.kernel.metrics import JOBS_DONE, JOBS_SECONDS
 from loadstone.kernel.platform import Platform
+
+if TYPE_CHECKING:
+    # Imported where a worker runs: web processes and the CLI show jobs without loading the queue's machinery.
+    from pgqueuer import PgQueuer
+    from pgqueuer.core.executors import DatabaseRetryEntrypointExecutor, EntrypointExecutorParameters
+    from pgqueuer.domain.models import Job as QueuedJob
+    from pgqueuer.domain.models import Schedule
 
 _log = structlog.get_logger()
 
@@ -76,6 +77,9 @@ async def work(
     drain_seconds: float,
 ) -> None:
     """Run one worker until ``stop`` is set; running jobs get ``drain_seconds``, then are handed back."""
+    from pgqueuer import PgQueuer
+    from pgqueuer.db import AsyncpgDriver
+
     from loadstone.kernel.events import ChangeListener
 
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
@@ -126,8 +130,11 @@ async def work(
             running.result()
 
 
-def _register(queue: PgQueuer, platform: Platform, job: Job, in_flight: set[asyncio.Task[Any]]) -> None:
-    def executor(parameters: EntrypointExecutorParameters) -> DatabaseRetryEntrypointExecutor:
+def _register(queue: "PgQueuer", platform: Platform, job: Job, in_flight: set[asyncio.Task[Any]]) -> None:
+    from pgqueuer.core.executors import DatabaseRetryEntrypointExecutor
+    from pgqueuer.domain.errors import RetryRequested
+
+    def executor(parameters: "EntrypointExecutorParameters") -> "DatabaseRetryEntrypointExecutor":
         return DatabaseRetryEntrypointExecutor(
             parameters=parameters,
             max_attempts=job.attempts - 1,
@@ -135,7 +142,7 @@ def _register(queue: PgQueuer, platform: Platform, job: Job, in_flight: set[asyn
             max_delay=timedelta(seconds=job.longest_delay_seconds),
         )
 
-    async def run(queued: QueuedJob) -> None:
+    async def run(queued: "QueuedJob") -> None:
         payload = msgspec.json.decode(queued.payload or b"{}")
         task = asyncio.current_task()
         assert task is not None
@@ -168,8 +175,8 @@ def _register(queue: PgQueuer, platform: Platform, job: Job, in_flight: set[asyn
     )(run)
 
 
-def _schedule(queue: PgQueuer, platform: Platform, timer: Timer) -> None:
-    async def tick(_: Schedule) -> None:
+def _schedule(queue: "PgQueuer", platform: Platform, timer: Timer) -> None:
+    async def tick(_: "Schedule") -> None:
         try:
             await timer.run(platform)
         except Exception as error:  # noqa: BLE001 - the next tick tries again
