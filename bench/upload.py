@@ -116,7 +116,8 @@ def served(folder: Path, dsn: str) -> Iterator[tuple[int, str]]:
 
 
 def wait_ready(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         assert server.poll() is None, "the server ended"
         with contextlib.suppress(OSError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)

@@ -86,7 +86,7 @@ def _digests_of(path: Path) -> Digests:
     return Digests(sha256, sha1, sha512, md5, _fingerprint(path, counted))
 
 
-def _fingerprint(path: Path, counted: int) -> int:
+def _fingerprint(path: Path, counted: int, size: int = _CHUNK) -> int:
     """MurmurHash2, seed 1, of the bytes that are not tab, line feed, carriage return or space.
 
     Of ``counted`` such bytes in all. The library hashes whole buffers only; but it starts from
@@ -95,7 +95,7 @@ def _fingerprint(path: Path, counted: int) -> int:
     state = _SEED ^ counted
     rest = b""
     with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(size):
             data = rest + chunk.translate(None, _WHITESPACE)
             whole = len(data) & ~3
             rest = data[whole:]

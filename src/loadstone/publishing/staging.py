@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,6 +19,8 @@ from loadstone.publishing.models import Piece, StorageFullError, UploadBusyError
 
 READ_BYTES: Final = 1 << 20
 _RESERVE_BYTES: Final = 256 << 20
+_SYNC_AHEAD_BYTES: Final = 16 << 20
+"""How much is written before the disk is asked to begin, so that the last sync finds little left to do."""
 _MOST_BUFFERS: Final = 512  # below every system's IOV_MAX
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -139,6 +141,8 @@ class LocalWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._running: set[asyncio.Future[None]] = set()
+        self._unsynced = 0
+        self._ahead: asyncio.Future[None] | None = None
 
     async def start(self, offset: int) -> None:
         there = os.fstat(self._descriptor).st_size
@@ -150,26 +154,51 @@ class LocalWriter:
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self._in_thread(_write_all, self._descriptor, chunks)
+        self._unsynced += sum(map(len, chunks))
+        if self._unsynced >= _SYNC_AHEAD_BYTES and (self._ahead is None or self._ahead.done()):
+            self._check_ahead()
+            self._unsynced = 0
+            self._ahead = self._start(_sync, self._descriptor)
 
     async def mark(self) -> Piece | None:
         await self._in_thread(_sync, self._descriptor)
+        if self._ahead is not None:
+            await asyncio.wait({self._ahead})
+            self._check_ahead()
         return None
 
     async def close(self) -> None:
         while self._running:
             await asyncio.wait(self._running)
         os.close(self._descriptor)
+        if self._ahead is not None:
+            self._ahead.exception()  # told already, where it mattered
 
-    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _check_ahead(self) -> None:
+        """The kernel tells of a failed write-back once: a sync that failed ahead fails the next mark."""
+        if self._ahead is not None and self._ahead.done():
+            with _room():
+                self._ahead.result()
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> asyncio.Future[None]:
         running = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        try:
-            await asyncio.shield(running)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StorageFullError from error
-            raise
+        return running
+
+    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
+        with _room():
+            await asyncio.shield(self._start(work, *arguments))
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFullError from error
+        raise
 
 
 def _open_locked(path: Path) -> int:
