@@ -5,8 +5,8 @@
 -- it nothing can appear any more. The era grows at each restore into another cluster, whose transaction
 -- ids start again.
 create table event_era (
-    only boolean primary key default true check (only),
-    era  integer not null
+    singleton boolean primary key default true check (singleton),
+    era       integer not null
 );
 insert into event_era (era) values (1);
 
