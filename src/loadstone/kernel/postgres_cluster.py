@@ -1,10 +1,12 @@
 """The files of an embedded PostgreSQL: made whole or not at all, owned by the user that it runs as."""
 
+import ctypes
 import os
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -236,6 +238,8 @@ class Cluster:
 
     def _write_settings(self, cluster: Path, identity: Identity) -> None:
         chosen = {key: value for key, value in SETTINGS.items() if self.binaries.major >= _SINCE.get(key, 0)}
+        if sys.platform == "linux":  # after a crash: one call to the system, not one for each file
+            chosen["recovery_init_sync_method"] = "syncfs"
         chosen |= {"listen_addresses": "", "port": str(PORT)}
         chosen |= {} if self._durable else _NOT_DURABLE
         chosen |= self._settings
@@ -272,6 +276,14 @@ def _sync(path: Path) -> None:
 
 
 def _sync_tree(top: Path) -> None:
+    """Wait until a folder and all in it is on the disk: on Linux by one call, not by a thousand."""
+    if sys.platform == "linux":
+        descriptor = os.open(top, os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None).syncfs(descriptor) == 0:
+                return
+        finally:
+            os.close(descriptor)
     for folder, _, files in os.walk(top):
         for name in files:
             _sync(Path(folder, name))
