@@ -16,15 +16,17 @@ from loadstone.compat.solving import Solving
 from loadstone.compat.wording import Fact, Speaker, Statement
 
 MAX_SENTENCES = 8
-MINIMISE_STEPS = 400_000
+MINIMISE_STEPS = 40_000
 
 
 class Reasons:
     """A refuted request and its minimal contradiction."""
 
-    def __init__(self, solving: Solving, core: Iterable[Clause]) -> None:
+    def __init__(self, solving: Solving, core: Iterable[Clause], budget: Budget | None = None) -> None:
+        """Out of budget, the facts are true and contradict each other but may not be minimal."""
         self.solving = solving
         self.universe = solving.universe
+        self._budget = budget or Budget(MINIMISE_STEPS)
         self.statements = self._minimise(self._grouped(core))
 
     def wanted(self) -> list[str]:
@@ -78,23 +80,22 @@ class Reasons:
 
     def _minimise(self, statements: list[Statement]) -> list[Statement]:
         """Drop statements while the rest still contradicts itself; of two attempts the shorter one."""
-        budget = Budget(MINIMISE_STEPS)
         attempts = []
         for order in (list(reversed(statements)), statements):
-            try:
-                attempts.append(self._deleted(order, budget))
-            except OutOfBudgetError:
-                attempts.append(order)
+            attempts.append(self._deleted(order, self._budget))
             if len(attempts[-1]) <= 3:
                 break
         best = min(attempts, key=len)
         return [statement for statement in statements if any(statement is kept for kept in best)]
 
     def _deleted(self, statements: list[Statement], budget: Budget) -> list[Statement]:
-        kept = self._contradiction(statements, budget) or statements
+        kept = statements
         at = 0
         while at < len(kept):
-            rest = self._contradiction(kept[:at] + kept[at + 1 :], budget)
+            try:
+                rest = self._contradiction(kept[:at] + kept[at + 1 :], budget)
+            except OutOfBudgetError:
+                return kept
             if rest is None:
                 at += 1
             else:

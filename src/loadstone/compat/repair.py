@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from loadstone.compat.explain import Reasons
+from loadstone.compat.explain import MINIMISE_STEPS, Reasons
 from loadstone.compat.search import Budget, OutOfBudgetError, Search
 from loadstone.compat.solving import GaveUp, Refuted, Request, Solved, Solving, Wanted
 from loadstone.compat.universe import ABSENT, Universe, bits
@@ -244,7 +244,7 @@ class Mender:
                 break
             if isinstance(outcome, GaveUp):
                 return None
-            dropped.append(self._least(Reasons(solving, outcome.core).wanted()))
+            dropped.append(self._least(Reasons(solving, outcome.core, self.budget.allow(MINIMISE_STEPS)).wanted()))
         if len(dropped) == len(names):
             return None
         for name in [name for name in dropped if name not in hopeless]:

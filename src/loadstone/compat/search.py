@@ -18,6 +18,9 @@ from loadstone.compat.clauses import Clause, Literals, Rules
 from loadstone.compat.universe import ABSENT
 
 RESTART_UNIT = 64
+CONFLICT_STEPS = 20
+"""What learning from a conflict costs, measured in domain changes looked at."""
+
 DECAY = 0.95
 RESCALE = 1e100
 
@@ -31,7 +34,7 @@ class OutOfBudgetError(Exception):
 
 
 class Budget:
-    """Steps (one per domain change looked at) and a deadline on an injected clock."""
+    """Steps (one per domain change looked at, CONFLICT_STEPS per conflict) and a deadline on an injected clock."""
 
     __slots__ = ("_clock", "_deadline", "_outer", "limit", "steps")
 
@@ -234,7 +237,7 @@ class Search:
             if conflict is None:
                 return True
             self.conflicts += 1
-            self.budget.spend(1)
+            self.budget.spend(CONFLICT_STEPS)
             self.queue.clear()
             if not self._learn(conflict):
                 return False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from loadstone.compat.explain import Reasons, render
+from loadstone.compat.explain import MINIMISE_STEPS, Reasons, render
 from loadstone.compat.plan import Chosen, Note, Option, OrderPair, Question
 from loadstone.compat.repair import Mender, Repair
 from loadstone.compat.search import Budget
@@ -57,7 +57,8 @@ __all__ = [
     "warm",
 ]
 
-REPAIR_STEPS = 1_000_000
+REPAIR_STEPS = 100_000
+REPAIR_STEPS_PER_MOD = 30
 
 
 class Unsatisfiable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,10 +89,10 @@ def solve(universe: Universe, request: Request, clock: Callable[[], float] | Non
         return outcome
     if not (request.explain or request.repairs):
         return Unsatisfiable(steps=outcome.steps)
-    reasons = Reasons(solving, outcome.core)
+    reasons = Reasons(solving, outcome.core, Budget(MINIMISE_STEPS, request.seconds, clock))
     facts = reasons.facts() if request.explain else ()
     repairs: tuple[Repair, ...] = ()
     if request.repairs:
-        budget = Budget(REPAIR_STEPS, request.seconds, clock)
+        budget = Budget(REPAIR_STEPS + REPAIR_STEPS_PER_MOD * len(request.wanted), request.seconds, clock)
         repairs = Mender(known, request, reasons, budget).repairs()
     return Unsatisfiable(facts=facts, repairs=repairs, steps=outcome.steps)

@@ -52,7 +52,8 @@ class Locked(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is asked for. `steps` and `seconds` bound the work; `seconds` need a clock given to `solve`.
+    """What is asked for. `steps` and `seconds` bound the work; `seconds` need a clock given to `solve`,
+    and count for finding the answer, explaining it and repairing the request each.
 
     `choices` answer earlier questions: (name asked for, package chosen). `recommends` adds recommended
     packages that fit beside the plan. `explain` and `repairs` say whether an impossible request gets reasons
@@ -68,7 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     as_of: str | None = None
     explain: bool = True
     repairs: bool = True
-    steps: int = 2_000_000
+    steps: int = 500_000
     seconds: float | None = None
 
 
