@@ -86,3 +86,8 @@ async def insert_release(platform: Platform, mod: dict[str, Any], *, version: st
 
 async def _one(content: bytes) -> AsyncIterator[bytes]:
     yield content
+
+
+async def grants(platform: Platform) -> list[Any]:
+    """The download log."""
+    return list(await platform.db.fetch("select *, xid::text from grants order by era, grants.xid, id"))

@@ -28,9 +28,6 @@ _log = structlog.get_logger()
 
 CHUNK: Final = 512 * 1024
 """Octets of one read; a transfer holds two of them in memory."""
-STALLED_SECONDS: Final = 60
-"""A client that takes no octet for so long is cut off; it may resume."""
-
 Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -51,11 +48,13 @@ class FileServer:
 
     ``transfers`` bounds how many bodies are read here at the same time. A whole file goes by the server's
     ``http.response.pathsend`` where it offers that: then the bytes never pass through Python, and the
-    server's own bound on connections holds.
+    server's own bound on connections holds. A client that takes nothing for ``stalled_seconds`` is cut off;
+    it may resume.
     """
 
-    def __init__(self, *, transfers: int = 256, readers: int = 8) -> None:
+    def __init__(self, *, transfers: int = 256, readers: int = 8, stalled_seconds: float = 60) -> None:
         self._transfers = transfers
+        self._stalled_seconds = stalled_seconds
         self._running = 0
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="files")
 
@@ -122,7 +121,7 @@ class FileServer:
                     raise BlobMissingError("the blob ended early")
                 if at < span.end:
                     ahead = self._read(descriptor, at, span.end)
-                async with asyncio.timeout(STALLED_SECONDS):
+                async with asyncio.timeout(self._stalled_seconds):
                     await send({"type": "http.response.body", "body": chunk, "more_body": at < span.end})
                 SERVED.inc(len(chunk))
                 if gone.done() and at < span.end:
