@@ -66,8 +66,8 @@ fuzz-compat: $(VENV)/.dev  ## Generated universes against both oracles.
 fuzz-archives: $(VENV)/.dev  ## Mutated archives against the gate.
 	@$(BIN)/python -m tests.archives.fuzz $(ARGS)
 
-lock:  ## Pin all dependencies anew.
-	@$(PYTHON) scripts/lock.py
+lock: $(VENV)/.dev  ## Pin all dependencies anew.
+	@$(BIN)/python scripts/lock.py
 
 clean:  ## Remove the virtual environment and caches; the data folder stays.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -30,7 +30,7 @@ def main(venv: Path, lock: Path) -> int:
 
 
 def install(python: Path, lock: Path) -> None:
-    """uv installs in seconds; without it pip does the same in a minute."""
+    """Uv installs in seconds; without it pip does the same in a minute."""
     pip = [str(python), "-m", "pip", "install", "--quiet"]
     fast = subprocess.run([*pip, "uv"], check=False, capture_output=True).returncode == 0
     if fast:

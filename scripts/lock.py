@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-COMPILE = ["uv", "pip", "compile", "pyproject.toml", "--generate-hashes", "--universal", "--python-version", "3.11", "-q"]
+COMPILE = [
+    "uv",
+    "pip",
+    "compile",
+    "pyproject.toml",
+    "--generate-hashes",
+    "--universal",
+    "--python-version",
+    "3.11",
+    "-q",
+]
 
 
 def main() -> int:

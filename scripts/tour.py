@@ -52,7 +52,9 @@ class Tour:
             [*LOADSTONE, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         if done.returncode != 0:
-            raise AssertionError(f"loadstone {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+            raise AssertionError(
+                f"loadstone {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}"
+            )
         return done.stdout
 
     # The steps, in order.
