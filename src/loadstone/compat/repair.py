@@ -15,7 +15,7 @@ import msgspec
 from loadstone.compat.explain import MINIMISE_STEPS, Reasons
 from loadstone.compat.search import Budget, OutOfBudgetError, Search
 from loadstone.compat.solving import GaveUp, Refuted, Request, Solved, Solving, Wanted
-from loadstone.compat.universe import ABSENT, Universe, bits
+from loadstone.compat.universe import ABSENT, STEP, Universe, bits
 
 RepairKind = Literal["own", "accept_channel", "loosen", "substitute", "drop", "accept_build", "use_build", "use_loader"]
 
@@ -186,7 +186,7 @@ class Mender:
         found: list[tuple[int, str]] = []
         for build in line.builds:
             span = line.span(build)
-            distance = min(abs(span[0] - at) for at in here)
+            distance = -(-min(abs(span[0] - at) for at in here) // STEP)
             if distance and all(self._runs(at, span) for at in involved):
                 found.append((distance, build))
         found.sort(key=lambda item: item[0])
@@ -208,7 +208,7 @@ class Mender:
         for build in line.builds:
             span = line.span(build)
             runs = sum(self._runs(package, span) for package in known)
-            distance = min(abs(span[0] - position) for position in at)
+            distance = -(-min(abs(span[0] - position) for position in at) // STEP)
             if runs and distance:
                 ranked.append((-runs, distance, build))
         for _, _, build in sorted(ranked)[:TRIED_BUILDS]:

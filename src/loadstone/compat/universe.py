@@ -21,7 +21,9 @@ ABSENT = 1
 BUILD_AXIS = "@build"
 LOADER_AXIS = "@loader"
 RULEBOOK = "rulebook"
-OPEN_END = 1 << 60
+GAP_NUMBERS, GAP_MAX = 4, (1 << 24) - 1
+STEP = 1 << 24 * GAP_NUMBERS
+OPEN_END = 1 << 200
 
 ClaimKind = Literal[
     "requires",
@@ -142,13 +144,13 @@ class BuildLine:
     """The game builds in order, and where any text stands among them.
 
     A listed build is a point. Any other text is compared by its dotted numbers and stands for every
-    build below that prefix: `1.12` is `1.12.0` to `1.12.5`. Positions are even for listed builds, odd
-    for the gaps between.
+    build below that prefix: `1.12` is `1.12.0` to `1.12.5`. Positions are integers: an odd number of
+    STEPs for listed builds, even for the gaps between, and within a gap the numbers of the text.
     """
 
     def __init__(self, builds: Sequence[str]) -> None:
         self.builds = tuple(builds)
-        self._at = {build: 2 * i + 1 for i, build in enumerate(self.builds)}
+        self._at = {build: (2 * i + 1) * STEP for i, build in enumerate(self.builds)}
         self._keys = [_numbers(build) for build in self.builds]
         self._spans: dict[str, tuple[int, int]] = {}
 
@@ -165,9 +167,15 @@ class BuildLine:
         key = _numbers(text)
         low = sum(1 for other in self._keys if other < key)
         inside = sum(1 for other in self._keys if other[: len(key)] == key)
-        if not inside:
-            return 2 * low, 2 * low
-        return 2 * low, 2 * (low + inside)
+        return 2 * low * STEP + _within_gap(key, 0), 2 * (low + inside) * STEP + _within_gap(key, GAP_MAX)
+
+
+def _within_gap(key: tuple[int, ...], fill: int) -> int:
+    """The place of a text among others in the same gap, from its first numbers."""
+    place = 0
+    for i in range(GAP_NUMBERS):
+        place = place * (GAP_MAX + 1) + (min(key[i], GAP_MAX) if i < len(key) else fill)
+    return place
 
 
 def _numbers(text: str) -> tuple[int, ...]:
