@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import random
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 from tusclient.storage.filestorage import FileStorage
 
+from loadstone.kernel.ids import decode
 from loadstone.kernel.platform import Platform
+from loadstone.publishing.receiving import CHECKPOINT_BYTES
+from loadstone.publishing.staging import LocalStaging
 from tests.factories import Person
-from tests.publishing.conftest import StartServer
+from tests.publishing.conftest import BYTES, StartServer, start_upload
 
 CONTENT = bytes(range(256)) * 12_345
 
@@ -87,11 +91,7 @@ async def test_what_a_cut_connection_brought_stays(ada: Person, start_server: St
             busy = await http.patch(
                 address,
                 content=CONTENT[:3_000_000],
-                headers={
-                    "Tus-Resumable": "1.0.0",
-                    "Upload-Offset": "0",
-                    "Content-Type": "application/offset+octet-stream",
-                },
+                headers=BYTES | {"Upload-Offset": "0"},
             )
             assert busy.status_code == 423, busy.text
         offset = 0
@@ -105,12 +105,38 @@ async def test_what_a_cut_connection_brought_stays(ada: Person, start_server: St
         answer = await http.patch(
             address,
             content=CONTENT[offset:3_000_000],
-            headers={
-                "Tus-Resumable": "1.0.0",
-                "Upload-Offset": str(offset),
-                "Content-Type": "application/offset+octet-stream",
-            },
+            headers=BYTES | {"Upload-Offset": str(offset)},
         )
         assert answer.status_code == 204, answer.text
     found = await state(ada, address)
     assert found["sha256"] == hashlib.sha256(CONTENT[:3_000_000]).hexdigest()
+
+
+async def test_a_server_killed_in_the_middle_of_a_request_loses_no_acknowledged_byte(
+    ada: Person, start_server: StartServer, platform: Platform
+) -> None:
+    content = random.Random(3).randbytes(CHECKPOINT_BYTES + (9 << 20))
+    first = await start_server()
+    host = urlsplit(first.url)
+    address = await start_upload(ada, len(content))
+    with socket.create_connection((host.hostname or "", host.port or 0)) as connection:
+        head = (
+            f"PATCH {address} HTTP/1.1\r\nHost: {host.netloc}\r\nAuthorization: Bearer {ada.token}\r\n"
+            f"Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Length: {len(content)}\r\n"
+            "Content-Type: application/offset+octet-stream\r\n\r\n"
+        )
+        await asyncio.to_thread(connection.sendall, head.encode() + content[: -(1 << 20)])
+        async with asyncio.timeout(60):
+            while not (acknowledged := (await state(ada, address))["received"]):
+                await asyncio.sleep(0.05)
+        first.kill()
+    assert CHECKPOINT_BYTES <= acknowledged < len(content)
+    second = await start_server()
+    async with httpx.AsyncClient(base_url=second.url, headers=ada.http.headers, timeout=60) as http:
+        answer = await http.patch(
+            address, content=content[acknowledged:], headers=BYTES | {"Upload-Offset": str(acknowledged)}
+        )
+        assert answer.status_code == 204, answer.text
+    assert (await state(ada, address))["state"] == "complete"
+    path = LocalStaging(platform).path(decode("upload", address.rsplit("/", 1)[-1]))
+    assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(content).digest()

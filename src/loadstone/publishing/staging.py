@@ -98,8 +98,12 @@ class LocalStaging:
 
     @contextlib.asynccontextmanager
     async def hold(self, upload: int) -> AsyncIterator[Writer]:
-        writer = LocalWriter(_open_locked(self.path(upload)))
+        path = self.path(upload)
+        fresh = not path.exists()
+        writer = LocalWriter(_open_locked(path))
         try:
+            if fresh:  # its name has to survive a power cut as well
+                await asyncio.to_thread(_sync_folder, path.parent)
             yield writer
         finally:
             await writer.close()
@@ -122,7 +126,7 @@ class LocalStaging:
         return sha256
 
     async def discard(self, upload: int) -> None:
-        self.path(upload).unlink(missing_ok=True)
+        await asyncio.to_thread(self.path(upload).unlink, missing_ok=True)
 
     async def uploads(self) -> AsyncIterator[int]:
         for name in await asyncio.to_thread(_names, self._folder):
@@ -205,18 +209,12 @@ def _open_locked(path: Path) -> int:
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if fresh:
-            _sync_folder(path.parent)
     except BlockingIOError:
         os.close(descriptor)
         raise UploadBusyError from None
-    except BaseException:
-        os.close(descriptor)
-        raise
     return descriptor
 
 
