@@ -60,7 +60,9 @@ def operations() -> str:
         for method in ("get", "head", "post", "put", "patch", "delete"):
             if method in item:
                 operation: Any = item[method]
-                rows.append((f"`{method.upper()} {path}`", operation["summary"], f"`{operation.get('x-permission', '')}`"))
+                rows.append(
+                    (f"`{method.upper()} {path}`", operation["summary"], f"`{operation.get('x-permission', '')}`")
+                )
     return _table(("Operation", "What it does", "Permission"), rows)
 
 
