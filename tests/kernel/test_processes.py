@@ -125,17 +125,14 @@ def test_nothing_is_sent_to_a_process_that_is_not_the_one_meant(sleeper: subproc
 
 def test_a_process_that_ignores_the_first_signal_gets_the_next() -> None:
     program = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print('ready', flush=True); time.sleep(600)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);print('ready', flush=True); time.sleep(600)"
     )
     stubborn = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert stubborn.stdout
     stubborn.stdout.readline()
     running = look_at(stubborn.pid)
     assert running is not None
-    assert end_process(
-        running.pid, lambda: is_still(running), [(signal.SIGTERM, 0.1), (signal.SIGKILL, 20.0)]
-    )
+    assert end_process(running.pid, lambda: is_still(running), [(signal.SIGTERM, 0.1), (signal.SIGKILL, 20.0)])
     stubborn.communicate()
     assert stubborn.returncode == -signal.SIGKILL
 
@@ -155,9 +152,7 @@ else:
 time.sleep(600)
 """
 
-linux_only = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux tells a child of its parent's death"
-)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 
 
 @linux_only
@@ -227,9 +222,7 @@ def test_a_taken_port_is_refused_in_one_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(
-            PortTaken, match=f"Port {port} on 127.0.0.1 is taken by another program"
-        ) as refusal:
+        with pytest.raises(PortTaken, match=f"Port {port} on 127.0.0.1 is taken by another program") as refusal:
             require_free_port("127.0.0.1", port)
     assert "\n" not in str(refusal.value)
     require_free_port("127.0.0.1", port)

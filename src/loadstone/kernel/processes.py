@@ -64,8 +64,7 @@ class DataFolderLock:
             os.close(descriptor)
             who = f"process {owner}" if owner else "another process"
             raise DataFolderBusy(
-                f"The data folder {self.folder} is in use by {who}: "
-                f"stop that first, or choose another folder."
+                f"The data folder {self.folder} is in use by {who}: stop that first, or choose another folder."
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -310,10 +309,7 @@ def require_free_port(host: str, port: int) -> None:
 
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {port} on {host} is taken by another program: stop that first, or set LOADSTONE_PORT to "
-            f"another."
-        )
+        return f"Port {port} on {host} is taken by another program: stop that first, or set LOADSTONE_PORT to another."
     if error.errno == errno.EACCES:
         return f"Port {port} needs more rights than you have: set LOADSTONE_PORT to 1024 or more."
     return f"Nothing can listen on {host}:{port} ({error.strerror}): set LOADSTONE_HOST and LOADSTONE_PORT."
