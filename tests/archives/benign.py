@@ -295,7 +295,7 @@ def other_formats() -> Iterator[Good]:
             for name in paths:
                 archive.writestr(b"" if name == "empty" else TEXT, name)
         yield good(f"7z-{label}", buffer.getvalue(), *paths, file="upload.7z")
-    crafted = seven_zip([("a", b"one"), ("b/c", b"two")], directories=["b", "d"])
+    crafted = seven_zip([("a", b"one"), ("b/c", b"two")], directories=["b", "d"], attributes=[0x20, 0x20, 0x10, 0x10])
     yield good("7z-plain-header", crafted, "a", "b/c", file="upload.7z")
     folder5 = rar.file5(b"folder", directory=True, attributes=0o040755)
     files5 = [folder5, *(rar.file5(name.encode(), b"" if name == "empty" else TEXT) for name in paths)]

@@ -100,24 +100,29 @@ class EntrySink:
         self._visitor.chunk(chunk)
         self.crc = zlib.crc32(chunk, self.crc)
         if self._keep is None:
+            if not self._kept and count >= HEAD:
+                self._decide(chunk[:HEAD], self.size + 1)
+                self._kept += chunk[: self._keep]
+                return
             self._kept += chunk
             if len(self._kept) >= HEAD:
-                self._decide(self.size + 1)
+                self._decide(bytes(self._kept[:HEAD]), self.size + 1)
+                del self._kept[self._keep :]
         elif len(self._kept) < self._keep:
             self._kept += chunk[: self._keep - len(self._kept)]
 
-    def _decide(self, size: int) -> None:
-        head = bytes(self._kept[:HEAD])
+    def _decide(self, head: bytes, size: int) -> None:
         self._kind = content_type(head, size)
         self._keep = self._visitor.keep(self._path, head, self._kind, self._piece is not None)
-        del self._kept[self._keep :]
 
     def close(self) -> Entry:
         """End the file and hand it to the visitor."""
         if self._keep is None:
-            self._decide(self.size)
-        elif self._kind == "data":  # some formats carry their whole size in the header
-            self._kind = content_type(bytes(self._kept[:HEAD]), self.size) if self._kept else "data"
+            self._decide(bytes(self._kept[:HEAD]), self.size)
+            del self._kept[self._keep :]
+        elif self._kind == "data" and self._kept.startswith((b"BM", b"MZ")):
+            # Their headers carry the whole size.
+            self._kind = content_type(bytes(self._kept[:HEAD]), self.size)
         entry = Entry(self._path, self.size, self._sha256.hexdigest(), self._kind, self._executable)
         self._visitor.leave(entry, self._kept, self._piece)
         return entry
