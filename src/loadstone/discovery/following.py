@@ -105,7 +105,10 @@ class Follower:
         except BaseException as error:
             # Whatever happened, what tantivy holds in memory is not to be trusted with a later commit.
             reraise_if_ours(error)
+            name = self._name
             await self._drop()
+            if name is not None and name != self._generations.current():
+                return 1  # another process switched to a new generation and removed this one: go on with that
             if isinstance(error, Exception):
                 raise
             raise IndexBrokenError(str(error)[:200]) from error

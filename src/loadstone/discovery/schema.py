@@ -20,7 +20,8 @@ _MOST: Final = (1 << 41) - 1
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("id", stored=True, indexed=True, fast=True)
+    # Signed: deleting by a term of an unsigned field finds nothing, and says nothing.
+    builder.add_integer_field("id", stored=True, indexed=True, fast=True)
     builder.add_unsigned_field("game", indexed=True, fast=True)
     for name in ("title", "names", "summary", "description", "tag_words", "author_words"):
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
