@@ -37,9 +37,11 @@ from loadstone.client.wire import Reason, Ticket
 WORKERS: Final = 4
 _BLOCK: Final = 1 << 18
 _FAILURES: Final = 5
-"""Failures in a row without a new byte before a download gives up."""
+"""Failures in a row that brought next to nothing before a download gives up."""
+_FIRST_PAUSE: Final = 0.25
+"""Seconds before the first attempt to go on; doubled with each failure in a row."""
 _SLOWEST: Final = 4096
-"""Bytes that must come in ``_PATIENCE`` seconds; below that the connection counts as dead."""
+"""Bytes that must come in ``_PATIENCE`` seconds, and in an attempt; below that it counts as failed."""
 _PATIENCE: Final = 60.0
 _SPARE: Final = 16 << 20
 
@@ -188,13 +190,13 @@ class _Fetch:
                 problem = clean(str(error)) or type(error).__name__
             if self._here >= self._download.size:
                 return
-            failures = 0 if self._here > before else failures + 1
+            failures = 0 if self._here - before >= _SLOWEST else failures + 1
             if failures >= _FAILURES:
                 raise UnreachableError(
                     f"“{clean(self._download.file_name)}” does not come ({problem});"
                     " what is here is kept, try again later."
                 )
-            self._wait(0.25 * 2**failures)
+            self._wait(_FIRST_PAUSE * 2**failures)
 
     def _ticket(self, before: Ticket | None) -> Ticket:
         """A fresh link, because they live for a minute at most; a renewed one if possible."""
@@ -244,7 +246,7 @@ class _Fetch:
 
     def _copy(self, response: httpx.Response, descriptor: int) -> None:
         since, mark = time.monotonic(), self._here
-        for block in response.iter_raw(_BLOCK):
+        for block in response.iter_raw():
             self._check()
             if self._here + len(block) > self._download.size:
                 self._restart(descriptor)

@@ -108,8 +108,8 @@ class Server:
     def _checked_link(self, link: str) -> str:
         """An absolute link that a server may send its players to. Raises :class:`NonsenseError`."""
         own = urlsplit(self.url)
-        url = urljoin(f"{self.url}/", link)
         try:
+            url = urljoin(f"{self.url}/", link)
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
         except ValueError:
