@@ -75,6 +75,12 @@ async def test_what_cannot_be_released_is_refused_precisely_and_keeps_the_upload
         ({"artifacts": [file], "chain": "nowhere"}, 404, "not-found", ""),
         ({"artifacts": [file], "surprise": 1}, 400, "invalid-input", ""),
         ({"artifacts": [file], "claims": [{"kind": "requires"}]}, 400, "unknown-package", "/claims/0/target"),
+        (
+            {"artifacts": [file], "claims": [{"kind": "requires", "target": "a", "range": ">=1 <"}]},
+            400,
+            "invalid-input",
+            "/claims/0/range",
+        ),
         ({"artifacts": [{"upload": "nonsense"}]}, 400, "unknown-upload", "/artifacts/0/upload"),
         ({"artifacts": [file, {"upload": theirs}]}, 400, "unknown-upload", "/artifacts/1/upload"),
         ({"artifacts": [{"upload": unfinished}]}, 409, "upload-not-complete", "/artifacts/0/upload"),

@@ -285,10 +285,29 @@ def check_claim(new: NewClaim, at: str) -> None:
         )
 
 
+def check_ranges(scheme_name: str, new: NewClaim, at: str) -> None:
+    """Refuse a claim whose ranges the game's version scheme cannot read; ``provides`` names one version.
+
+    Raises :class:`InvalidInputError`.
+    """
+    from loadstone.compat.versions import InvalidRange, InvalidVersion, scheme
+
+    read = scheme(scheme_name).key if new.kind == "provides" else scheme(scheme_name).parse_range
+    given = [(f"{at}/range", new.range)]
+    given += [(f"{at}/any_of/{nth}/range", end.get("range")) for nth, end in enumerate(new.any_of or [])]
+    for where, text in given:
+        try:
+            if text:
+                read(text)
+        except (InvalidRange, InvalidVersion) as error:
+            raise InvalidInputError(f"{error}.", errors=[FieldError(where, error.reason)]) from None
+
+
 async def claim(platform: Platform, actor: Actor, mod_id: int, chain_name: str | None, new: NewClaim) -> list[Claim]:
     """Say something about a mod's chain as its author. Returns the claims that stand now."""
     row = await service.edit_mod(platform, actor, mod_id)
     chain = await pick_chain(platform, mod_id, chain_name)
+    check_ranges((await service.game(platform, row.game_slug)).version_scheme, new, "")
     async with platform.transaction() as tx:
         await add_claims(
             tx, platform, game_id=row.game_id, chain_id=decode("chain", chain.id), release_id=None,

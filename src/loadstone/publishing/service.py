@@ -48,6 +48,7 @@ async def make_release(platform: Platform, actor: Actor, mod_id: int, new: NewRe
     guessed, key = _read_version(game, new.version)
     for nth, claim in enumerate(new.claims):
         authoring.check_claim(claim, f"/claims/{nth}")
+        authoring.check_ranges(game.version_scheme, claim, f"/claims/{nth}")
     rows = await _find_uploads(platform, actor, new.artifacts)
     files = _files(game, new.artifacts, rows)
     release_id = platform.ids.new()
