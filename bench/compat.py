@@ -14,20 +14,29 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+from tests.compat.fuzz_requests import Arena, RealIndex, data_folder
 
 from loadstone.compat.changes import with_changes
 from loadstone.compat.solver import Solved, solve
 from loadstone.compat.sweep import Sweep
 from loadstone.compat.universe import Claim, Target
-from tests.compat.fuzz_requests import Arena, RealIndex, data_folder
+
+T = TypeVar("T")
 
 GAME = "1.12.5"
 
 
-def milliseconds(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Milliseconds of CPU time, and the result."""
     started = time.process_time()
-    work()
-    return (time.process_time() - started) * 1000
+    result = work()
+    return (time.process_time() - started) * 1000, result
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    return timed(work)[0]
 
 
 def percentile(figures: list[float], share: float) -> float:
@@ -45,10 +54,10 @@ def bench_solving(arena: Arena, size: int, count: int, limits: dict[float, float
     for _ in range(count):
         ids = arena.draw(rng, size, popular=True, grown=True)
         request = arena.request(ids)
-        answers: list[object] = []
-        ours.append(milliseconds(lambda request=request: answers.append(solve(arena.index.universe, request))))
-        theirs.append(milliseconds(lambda ids=ids: answers.append(arena.solv.plan(ids))))
-        solved, rival = answers
+        spent, solved = timed(lambda request=request: solve(arena.index.universe, request))
+        ours.append(spent)
+        spent, rival = timed(lambda ids=ids: arena.solv.plan(ids))
+        theirs.append(spent)
         assert isinstance(solved, Solved)
         behind += solved.behind
         behind_theirs += arena.behind(rival)
