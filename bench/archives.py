@@ -33,7 +33,7 @@ def make_large(path: Path, mebibytes: int, files: int) -> None:
 
 
 def bare_loop(path: Path) -> tuple[float, float]:
-    """Seconds on the clock and of CPU to inflate and hash the same entries with nothing else: the limit to compare with."""
+    """Seconds on the clock and of CPU to inflate and hash the same entries with nothing else: the limit."""
     with zipfile.ZipFile(path) as archive:
         places = [(info.header_offset, info.compress_size) for info in archive.infolist()]
     started, used = time.perf_counter(), time.process_time()

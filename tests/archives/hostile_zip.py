@@ -132,6 +132,8 @@ def _headers() -> Iterator[Case]:
     )
     yield case("headers-central-extra-length", build(_one(central={"extra_length": 9999})), "directory-malformed")
     yield case("headers-central-comment-length", build(_one(central={"comment_length": 9999})), "directory-malformed")
+    yield case("headers-version-local", build(_one(local={"need": 133})), "flag-unsupported")
+    yield case("headers-version-central", build(_one(central={"need": 64})), "flag-unsupported")
     stored = Item(b"s", b"abc", central={"size": 5}, local={"size": 5})
     yield case("headers-stored-two-sizes", build(stored), "size-mismatch")
     for bit in (4, 5, 7, 8, 9, 10, 12, 14, 15):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -90,11 +91,17 @@ def by_info_zip(path: Path, folder: Path) -> Listing | None:
     )
     if done.returncode not in (0, 1):
         return None
-    return {
-        _canonical(str(file.relative_to(target))): _of(file.read_bytes())
-        for file in target.rglob("*")
-        if file.is_file()
-    }
+    files = [file for file in target.rglob("*") if file.is_file()]
+    return {_canonical(_text(str(file.relative_to(target)))): _of(file.read_bytes()) for file in files}
+
+
+def _text(name: str) -> str:
+    """The name as unzip means it: it turns code page 437 into Latin-1."""
+    raw = os.fsencode(name)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def by_tarfile(data: bytes) -> Listing:

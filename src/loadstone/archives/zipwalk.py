@@ -40,6 +40,7 @@ _MAX_DIRECTORY = 64 * 1024 * 1024
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
 METHODS = {STORED: "stored", DEFLATED: "deflate", BZIP2: "bzip2", LZMA: "lzma"}
 
+_LATEST_VERSION = 63
 _ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000
 _DESCRIPTOR_FLAG = 0x0008
 _UTF8_FLAG = 0x0800
@@ -227,7 +228,7 @@ def _read_central(directory: bytes, at: int) -> tuple[Member, int]:
     (
         _,
         made,
-        _,
+        need,
         flags,
         method,
         _,
@@ -257,6 +258,7 @@ def _read_central(directory: bytes, at: int) -> tuple[Member, int]:
     if disk:
         raise RefusedError("multi-volume", "The archive is one volume of several; upload a single file.")
     _check_flags(flags, method, fields, raw)
+    _check_version(need, raw)
     host = made >> 8
     name = _decode_name(raw, flags, fields, host)
     member = Member(
@@ -341,6 +343,14 @@ def _check_flags(flags: int, method: int, fields: dict[int, bytes], raw: bytes) 
             "method-unsupported",
             f"{_quote(raw)} uses compression method {method}; use Deflate when you make the zip.",
         )
+
+
+def _check_version(need: int, raw: bytes) -> None:
+    """The version needed to extract: 6.3 is the last there is (APPNOTE 4.4.3); the high byte is some
+    tools' host.
+    """
+    if need & 0xFF > _LATEST_VERSION:
+        raise RefusedError("flag-unsupported", f"{_quote(raw)} needs a version of zip that does not exist.")
 
 
 def _decode_name(raw: bytes, flags: int, fields: dict[int, bytes], host: int) -> str:
@@ -456,7 +466,7 @@ def _walk_local(window: Window, member: Member, following: int) -> int:
     if following - at < _LOCAL.size:
         raise RefusedError("overlap", f"{shown(member.name)} overlaps another entry.")
     header = window.read_at(at, _LOCAL.size)
-    signature, _, flags, method, _, _, crc, packed, size, name_len, extra_len = _LOCAL.unpack(header)
+    signature, need, flags, method, _, _, crc, packed, size, name_len, extra_len = _LOCAL.unpack(header)
     if signature != LOCAL:
         raise RefusedError("local-missing", f"{shown(member.name)} is listed and not there.")
     start = at + _LOCAL.size + name_len + extra_len
@@ -467,6 +477,7 @@ def _walk_local(window: Window, member: Member, following: int) -> int:
         raise RefusedError("name-mismatch", f"{shown(member.name)} has another name where its data are.")
     if method != member.method or (flags ^ member.flags) & _SAME_FLAGS:
         raise RefusedError("header-mismatch", f"The two headers of {shown(member.name)} disagree.")
+    _check_version(need, member.raw)
     fields = _read_extra(rest[name_len:], member.raw)
     if _X_AES in fields or _X_STRONG in fields:
         raise RefusedError("encrypted", f"{shown(member.name)} is encrypted; upload the archive without a password.")
