@@ -88,7 +88,7 @@ async def test_many_tickets_come_in_one_call_and_one_transaction(
     releases = [await publish(platform, mod, b"%d" % n, version=f"1.{n}") for n in range(5)]
     hidden = await publish(platform, mod, b"no", version="2.0", state="quarantined")
     far = await publish_elsewhere(platform, mod, "https://example.org/far.zip", version="3.0")
-    wanted = [{"release": r.id} for r in releases]
+    wanted: list[dict[str, Any]] = [{"release": r.id} for r in releases]
     wanted += [{"release": hidden.id}, {"release": far}, {"release": "nonsense"}, {"release": releases[0].id}]
     wanted += [{"release": releases[0].id, "file": 7}]
     before = platform.db.statements

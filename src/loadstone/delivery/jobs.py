@@ -12,12 +12,14 @@ DAYS_AHEAD: Final = 7
 
 
 async def make_partitions(platform: Platform) -> int:
-    """Make the log's partitions of today and the coming week, where they are not there yet.
+    """Make the log's partitions of the coming days, where they are not there yet.
 
-    Each in its own short transaction. Returns 0: there is never more to do at once.
+    Only of days to come: a row that is being written while its day gets a partition would be refused. A day
+    that begins without one lies in the default partition. Each in its own short transaction. Returns 0:
+    there is never more to do at once.
     """
     today = platform.clock.now().astimezone(dt.UTC).date()
-    for ahead in range(DAYS_AHEAD + 1):
+    for ahead in range(1, DAYS_AHEAD + 1):
         async with platform.transaction() as tx:
             await store.make_partition(tx, today + dt.timedelta(days=ahead))
     return 0
