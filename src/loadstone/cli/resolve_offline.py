@@ -64,7 +64,7 @@ def resolve_offline(
     recommends: bool = False,
     as_of: str | None = None,
     seconds: float = 2.0,
-    steps: int = 500_000,
+    steps: int = 200_000,
 ) -> int:
     """Resolve every line of `requests` and write one result per line, in the same order, to `out`.
 

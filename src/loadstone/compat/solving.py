@@ -69,7 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     as_of: str | None = None
     explain: bool = True
     repairs: bool = True
-    steps: int = 500_000
+    steps: int = 200_000
     seconds: float | None = None
 
 

@@ -179,7 +179,7 @@ def _within_gap(key: tuple[int, ...], fill: int) -> int:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    digits = "".join(c if c.isdigit() else " " for c in text)
+    digits = "".join(c if c.isdecimal() else " " for c in text)
     return tuple(int(part) for part in digits.split())
 
 
