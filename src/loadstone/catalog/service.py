@@ -25,7 +25,7 @@ from loadstone.catalog.models import (
     may_see_mod,
     may_see_release,
 )
-from loadstone.identity.models import Actor
+from loadstone.identity.models import ANONYMOUS, Actor
 from loadstone.kernel.db import Row
 from loadstone.kernel.errors import ForbiddenError, NotFoundError
 from loadstone.kernel.ids import InvalidIdError, decode, encode, is_id
@@ -137,6 +137,16 @@ async def see_mods(platform: Platform, actor: Actor, mod_ids: Sequence[int]) -> 
                 role == "owner", as_mod(row),
             )  # fmt: skip
     return seen
+
+
+async def public_mods(platform: Platform, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Mod]:
+    """Those of the (game slug, mod slug) pairs that anyone may see, in one statement."""
+    rows = await store.mods_by_slug(platform.db, keys)
+    return {
+        (row["asked_game"], row["asked_slug"]): as_mod(row)
+        for row in rows
+        if may_see_mod(ANONYMOUS, row["visibility"], in_team=False)
+    }
 
 
 async def edit_mod(platform: Platform, actor: Actor, mod_id: int) -> ModRow:

@@ -75,6 +75,18 @@ async def mod_ids_by_slug(db: Database, keys: Sequence[tuple[str, str]]) -> list
     )  # fmt: skip
 
 
+async def mods_by_slug(db: Database, keys: Sequence[tuple[str, str]]) -> list[Row]:
+    """Whole mods for (game slug, mod slug) pairs, old slugs too, in one statement."""
+    return await db.fetch(
+        f"select k.game as asked_game, k.slug as asked_slug, {MOD_COLUMNS}{MOD_DETAIL}"
+        " from unnest($1::text[], $2::text[]) as k (game, slug)"
+        " join games g on g.slug = k.game join mod_slugs s on s.game_id = g.id and s.slug = k.slug"
+        " join mods m on m.id = s.mod_id left join categories c on c.id = m.category_id"
+        " left join mod_counters n on n.mod_id = m.id",
+        [k[0] for k in keys], [k[1] for k in keys],
+    )  # fmt: skip
+
+
 async def mod_id_by_number(db: Database, game_slug: str, number: int) -> int | None:
     found: int | None = await db.fetchval(
         "select m.id from mods m join games g on g.id = m.game_id where g.slug = $1 and m.number = $2",

@@ -109,7 +109,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     metrics: Annotated[bool, Meta(description="Serve Prometheus metrics at /metrics.")] = True
     shutdown_seconds: Annotated[
         Positive, Meta(description="Seconds that requests and jobs get to finish when stopping.")
-    ] = 20
+    ] = 10
 
     def __repr__(self) -> str:
         """Without values: a configuration that ends up in a traceback tells no secret."""
