@@ -322,3 +322,13 @@ async def test_each_kind_of_event_names_its_mod(platform: Platform, ada: Person)
     assert await touched("release.published", 5) == []
     assert await touched("member.joined", mod_id) == []
     assert await touched("odd.event", 1, mods="many", mod=True) == []
+
+
+async def test_builds_that_are_no_numbers_do_not_stop_the_index(platform: Platform, ada: Person) -> None:
+    made = await make_mod(ada)
+    body = {"kind": "broken_in", "builds": ["1.²", "\U0001d7d9" * 4]}
+    assert (await ada.http.post(f"/api/v1/mods/{made['id']}/claims", json=body)).status_code == 201
+    odd = {"kind": "works_with", "builds": ["9" * 5000, None]}
+    await ada.http.post(f"/api/v1/mods/{made['id']}/claims", json=odd)
+    await catch_up(platform)
+    assert indexed(platform) == await shown(platform)

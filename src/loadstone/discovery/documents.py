@@ -1,6 +1,7 @@
 """From the tables to documents: a mod as the index holds it, always of what is in the tables now."""
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -11,8 +12,10 @@ from loadstone.discovery.words import inner_words, key
 from loadstone.kernel.db import Database, Row
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LOWEST: Final = -1
-_HIGHEST: Final = 1 << 60
+Span = tuple[float, float]
+"""First and last place on a line of builds."""
+_EVERYWHERE: Final[Span] = (-math.inf, math.inf)
+_NOWHERE: Final[Span] = (math.inf, -math.inf)
 
 
 class Lines:
@@ -81,22 +84,24 @@ def _builds_of(release_id: int, claims: Sequence[Row], line: BuildLine) -> list[
     broken = [_span(claim["builds"], line) for claim in mine if claim["kind"] == "broken_in"]
     if not works and not broken:
         return None
-    spans = works or [(_LOWEST, _HIGHEST)]
-    # A listed build is a point on the line, at odd places; see BuildLine.
-    points = [(build, 2 * nth + 1) for nth, build in enumerate(line.builds)]
+    spans = works or [_EVERYWHERE]
+    points = [(build, line.span(build)[0]) for build in line.builds]
     return [build for build, at in points if _inside(at, spans) and not _inside(at, broken)]
 
 
-def _inside(at: int, spans: Iterable[tuple[int, int]]) -> bool:
+def _inside(at: float, spans: Iterable[Span]) -> bool:
     return any(first <= at <= last for first, last in spans)
 
 
-def _span(builds: Any, line: BuildLine) -> tuple[int, int]:
+def _span(builds: Any, line: BuildLine) -> Span:
     """First and last place of a claim's builds on the line; what is malformed reaches nothing."""
     if not (isinstance(builds, list) and len(builds) == 2):
-        return _HIGHEST, _LOWEST
-    first = _LOWEST if builds[0] is None else line.span(str(builds[0]))[0]
-    last = _HIGHEST if builds[1] is None else line.span(str(builds[1]))[1]
+        return _NOWHERE
+    try:
+        first = _EVERYWHERE[0] if builds[0] is None else line.span(str(builds[0])[:100])[0]
+        last = _EVERYWHERE[1] if builds[1] is None else line.span(str(builds[1])[:100])[1]
+    except ValueError:  # no number that Python reads
+        return _NOWHERE
     return first, last
 
 
