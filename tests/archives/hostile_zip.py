@@ -277,6 +277,8 @@ def _streams() -> Iterator[Case]:
             "damaged",
         )
     greedy = b"\x09\x04\x05\x00\x5d" + struct.pack("<I", 0xFFFFFFFF) + b"\0" * 20
+    odd = b"\x09\x04\x05\x00\xcb" + struct.pack("<I", 1 << 16) + b"\0" * 20
+    yield case("stream-lzma-properties", build(Item(b"x", TEXT, method=14, packed=odd)), "damaged")
     yield case("stream-lzma-dictionary-4-gib", build(Item(b"x", TEXT, method=14, packed=greedy)), "memory-limit")
 
 

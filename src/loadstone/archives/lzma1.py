@@ -24,5 +24,8 @@ def open_lzma1(properties: bytes, size: int | None) -> lzma.LZMADecompressor:
             "memory-limit", "The archive needs a dictionary larger than 96 MiB; pack it with a smaller one."
         )
     engine = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
-    engine.decompress(properties + (_UNKNOWN_SIZE if size is None else size.to_bytes(8, "little")))
+    try:
+        engine.decompress(properties + (_UNKNOWN_SIZE if size is None else size.to_bytes(8, "little")))
+    except lzma.LZMAError:
+        raise RefusedError("damaged", "The archive's LZMA properties are invalid.") from None
     return engine

@@ -2,6 +2,7 @@
 
 from loadstone.archives.extractors import (
     bethesda,
+    dotnet,
     fabric,
     factorio,
     fomod,
@@ -25,4 +26,5 @@ ALL: tuple[Extractor, ...] = (
     rimworld.EXTRACTOR,
     *ksp.EXTRACTORS,
     *fomod.EXTRACTORS,
+    dotnet.EXTRACTOR,
 )
