@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 import zstandard
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import track
 
@@ -29,6 +30,9 @@ from loadstone.compat.solver import (
 )
 from loadstone.compat.universe import Universe, build_universe
 from loadstone.compat.versions import scheme
+
+Several = Annotated[Sequence[str], Parameter(consume_multiple=True, negative="")]
+"""`--own A B`, `--own A --own B` and both mixed."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -57,9 +61,9 @@ def resolve_offline(
     requests: Path,
     out: Path,
     *,
-    own: Sequence[str] = (),
+    own: Several = (),
     explain: bool = False,
-    channel: Sequence[str] = ("release",),
+    channel: Several = ("release",),
     policy: Policy | None = None,
     recommends: bool = False,
     as_of: str | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
-from loadstone.cli.resolve_offline import BadInputError, load_catalogue
+from loadstone.cli.resolve_offline import BadInputError, Several, load_catalogue
 from loadstone.compat.solver import Fact, Surroundings, render
 from loadstone.compat.sweep import Sweep
 from loadstone.compat.universe import Universe
@@ -19,10 +18,10 @@ from loadstone.compat.universe import Universe
 
 def sweep(
     catalogue: Path,
-    game: Sequence[str],
+    game: Several,
     *,
-    own: Sequence[str] = (),
-    channel: Sequence[str] = ("release",),
+    own: Several = (),
+    channel: Several = ("release",),
     json: bool = False,
 ) -> int:
     """Print every installable and uninstallable id of a catalogue on the given game builds.
