@@ -1,9 +1,11 @@
 """Plans over HTTP, made of what the catalogue holds."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from loadstone.catalog import authoring, releasing
 from loadstone.catalog.models import NewClaim
@@ -360,3 +362,36 @@ async def test_a_withdrawn_claim_counts_no_more(
     answer = await ada.http.delete(f"/api/v1/mods/{swords['id']}/claims/{claim}")
     assert answer.status_code == 204, answer.text
     assert plan(await resolve(client, "swords")) == {"swords": "1.0"}
+
+
+async def test_a_plan_takes_five_statements_however_large_it_is(
+    client: httpx.AsyncClient, person: MakePerson, platform: Platform
+) -> None:
+    names = [f"Mod {n}" for n in range(8)]
+    _, mods = await world(person, *names)
+    for mod in mods:
+        await release(platform, mod, "1.0")
+    slugs = [mod["slug"] for mod in mods]
+    await resolve(client, *slugs)
+    before = platform.db.statements
+    assert len((await resolve(client, *slugs))["plan"]) == 8
+    assert platform.db.statements - before <= 5
+
+
+async def test_when_all_solvers_are_busy_the_caller_is_sent_away(platform: Platform) -> None:
+    import threading
+
+    from loadstone.installs.keeping import Workers
+    from loadstone.installs.models import SolverBusyError
+
+    workers, gate = Workers(threads=1, waiting=1), threading.Event()
+    first = asyncio.create_task(workers.run(gate.wait))
+    second = asyncio.create_task(workers.run(lambda: "done"))
+    await asyncio.sleep(0)
+    with pytest.raises(SolverBusyError) as caught:
+        await workers.run(lambda: "never")
+    assert "Retry-After" in caught.value.headers
+    gate.set()
+    assert await second == "done"
+    await first
+    assert await workers.run(lambda: "again") == "again"
