@@ -5,6 +5,7 @@ for mods at random. Rounds alternate, so that the machine's drift hits both. Pri
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
+from scripts.tour import free_port
+
 from loadstone.catalog import authoring
 from loadstone.catalog.models import NewGame, NewMod
 from loadstone.identity import service as identity
@@ -25,7 +29,6 @@ from loadstone.kernel.ids import decode
 from loadstone.kernel.migrate import migrate
 from loadstone.kernel.platform import open_platform
 from loadstone.kernel.postgres import EmbeddedPostgres
-from scripts.tour import free_port
 
 MODS = 500
 ROUNDS = 5
@@ -83,6 +86,15 @@ def serve(target: str, port: int, folder: Path, environment: dict[str, str]) -> 
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def wait_for(address: str) -> None:
+    for _ in range(240):
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(address).status_code == 200:
+                return
+        time.sleep(0.25)
+    raise SystemExit(f"{address} did not answer")
+
+
 def load(port: int, script: Path, seconds: int) -> float:
     done = subprocess.run(
         ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"],
@@ -112,7 +124,8 @@ def main() -> int:
             ours = {**environment, "LOADSTONE_DATA": str(config.data), "LOADSTONE_DATABASE_URL": dsn}
             children.append(serve("loadstone.cli.web:application", ports[0], folder, ours))
             children.append(serve("raw:app", ports[1], folder, {**environment, "DSN": dsn, "PYTHONPATH": str(folder)}))
-            time.sleep(8)
+            for port in ports:
+                wait_for(f"http://127.0.0.1:{port}/api/v1/games/bench/mods/mod-0")
             rates: list[tuple[float, float]] = []
             for port in ports:
                 load(port, folder / "ask.lua", 2)

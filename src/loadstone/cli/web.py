@@ -1,6 +1,7 @@
 """The web process: Granian with its workers, which die with it and are replaced when they die."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from loadstone.kernel.config import Config, load
 
 def application() -> Any:
     """What each Granian worker calls to make its application; reads the environment."""
+    # Forked, this process has the main process's handlers, which would swallow a stop until Granian sets its own.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
     from loadstone.http.app import create_app
     from loadstone.kernel import logs
     from loadstone.kernel.processes import die_with_parent
@@ -53,6 +58,8 @@ def serve(config: Config) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.http import HTTP1Settings
+
+    import loadstone.http.app  # noqa: F401 - loaded once here, shared by the forked workers
 
     logging.getLogger("_granian").setLevel(logging.WARNING)
     server = Granian(
