@@ -188,7 +188,7 @@ _ACTIONS: dict[str, tuple[str, frozenset[str], bool]] = {
     "yank": ("yanked", frozenset({"published", "archived"}), False),
     "archive": ("archived", frozenset({"published", "yanked"}), False),
     "restore": ("published", frozenset({"yanked", "archived"}), False),
-    "quarantine": ("quarantined", frozenset({"processing", "published", "yanked", "archived"}), True),
+    "quarantine": ("quarantined", frozenset({"published", "yanked", "archived"}), True),
     "release": ("published", frozenset({"quarantined"}), True),
 }
 

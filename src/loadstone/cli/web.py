@@ -74,7 +74,7 @@ def serve(config: Config) -> None:
         websockets=False,
         backlog=2048,
         backpressure=512,
-        http1_settings=HTTP1Settings(header_read_timeout=15_000, max_buffer_size=256 * 1024),
+        http1_settings=HTTP1Settings(header_read_timeout=15_000, max_buffer_size=1 << 20),
         respawn_failed_workers=True,
         respawn_interval=0.5,
         workers_kill_timeout=config.shutdown_seconds,
