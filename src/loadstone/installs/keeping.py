@@ -7,6 +7,8 @@ read from the log, not from notifications, so that none is missed.
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -14,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from loadstone.catalog import knowledge
+from loadstone.compat import solver
+from loadstone.compat.universe import Universe
 from loadstone.installs.models import SolverBusyError
 from loadstone.installs.worlds import World, pieces
 from loadstone.kernel import events
@@ -70,6 +74,7 @@ class Keeper:
         self._position: Position | None = None
         self._reading = asyncio.Lock()
         self._making: dict[int, asyncio.Lock] = {}
+        self._viewing = threading.Lock()
 
     async def world(self, platform: Platform, game_id: int, scheme_name: str) -> World:
         """The game's world with all that the log tells."""
@@ -83,6 +88,16 @@ class Keeper:
             self._kept.move_to_end(game_id)
             self._forget_least_used()
             return kept.world
+
+    async def solve(self, universe: Universe, request: solver.Request) -> solver.Outcome:
+        """Solve on a thread. Raises :class:`SolverBusyError`."""
+
+        def work() -> solver.Outcome:
+            with self._viewing:  # the universe keeps its last views in a dict that threads share
+                solver.view_of(universe, request.surroundings)
+            return solver.solve(universe, request, time.monotonic)
+
+        return await self.workers.run(work)
 
     async def doubt(self, platform: Platform, game_id: int, ids: Iterable[int]) -> None:
         """Read these mods (or the mods of these chains and releases) again before the next plan."""

@@ -1,6 +1,5 @@
 """Making plans: what is asked for in names, solved off the event loop, checked against the tables."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -36,6 +35,8 @@ from loadstone.kernel.platform import Platform
 
 _STEPS: Final = 400_000
 _SECONDS: Final = 2.0
+_MOST_REPAIRED: Final = 500
+"""Mods up to which ways out are looked for; each that is tried is a plan of its own."""
 _ATTEMPTS: Final = 4
 
 
@@ -51,7 +52,7 @@ async def resolve(platform: Platform, asked: ResolveRequest) -> Resolution:
         world = await keeper.world(platform, game["id"], game["version_scheme"])
         request = await _request(platform, world, game, asked)
         universe = world.universe
-        outcome = await keeper.workers.run(lambda: solver.solve(universe, request, time.monotonic))  # noqa: B023
+        outcome = await keeper.solve(universe, request)
         if not isinstance(outcome, solver.Solved):
             return _refusal(outcome, game, asked)
         ids = {chosen.release: decode("release", chosen.release) for chosen in outcome.plan}
@@ -86,6 +87,7 @@ async def _request(platform: Platform, world: World, game: Row, asked: ResolveRe
         policy=asked.policy,
         recommends=asked.recommends,
         choices=tuple(sorted(asked.choices.items())),
+        repairs=len(wanted) <= _MOST_REPAIRED,
         steps=_STEPS,
         seconds=_SECONDS,
     )

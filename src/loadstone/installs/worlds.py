@@ -117,10 +117,11 @@ class World:
         ).universe
 
     def _name(self) -> None:
-        self._by_name: dict[str, str] = {}
+        found: dict[str, str] = {}
         for mod_id, piece in self._pieces.items():
             for name in (piece.slug, str(piece.number), encode("mod", mod_id)):
-                self._by_name.setdefault(name, piece.default_package)
+                found.setdefault(name, piece.default_package)
+        self._by_name = found  # in one step: others read it while this runs on a thread
 
 
 def pieces(knowledge: Knowledge, scheme_name: str) -> dict[int, Piece]:
