@@ -31,6 +31,7 @@ check: $(VENV)/.dev  ## Lint, types, import contracts, OpenAPI and migration che
 	@$(BIN)/python scripts/check_openapi.py
 	@$(BIN)/python scripts/check_migrations.py
 	@$(BIN)/python scripts/check_containers.py
+	@$(BIN)/python scripts/check_docs.py
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended.
 	@$(BIN)/ruff check --fix -q . || true
@@ -58,7 +59,10 @@ bench-archives: $(VENV)/.dev  ## The archive gate against bare inflate and hash.
 crash: $(VENV)/.dev  ## kill -9 at random moments of upload, pipeline and install; nothing may be lost.
 	@$(BIN)/python -m tests.crash $(ARGS)
 
-fuzz: fuzz-compat fuzz-archives  ## The long fuzz runs.
+fuzz-http: $(VENV)/.dev  ## Every operation with generated requests; no server error.
+	@$(BIN)/python -m tests.http.fuzz_contract $(ARGS)
+
+fuzz: fuzz-compat fuzz-archives fuzz-http  ## The long fuzz runs.
 
 fuzz-compat: $(VENV)/.dev  ## Generated universes against both oracles.
 	@$(BIN)/python -m tests.compat.fuzz $(ARGS)

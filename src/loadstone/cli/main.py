@@ -3,6 +3,7 @@
 Commands are named by import path and loaded when they are used, so that the player's start fast.
 """
 
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except (ConnectionError, socket.gaierror, TimeoutError) as error:
+        return fail(f"The database or server cannot be reached: {error}.")
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0

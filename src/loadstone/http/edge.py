@@ -20,6 +20,8 @@ from loadstone.http.problems import MEDIA_TYPE
 from loadstone.kernel import metrics
 from loadstone.kernel.db import Coalescer
 from loadstone.kernel.errors import NotFoundError, Problem, UnavailableError
+from loadstone.kernel.flags import QUICK_READS
+from loadstone.kernel.migrate import shipped
 from loadstone.kernel.platform import Platform
 from loadstone.kernel.rest import etag
 
@@ -54,12 +56,14 @@ class Edge:
         self._platform: Platform | None = None
         self._mods: Coalescer[tuple[str, str], Mod] | None = None
         self._serial = 0
+        self._migrations = len(shipped())
         self._prefix = hashlib.blake2b(str(time.time_ns()).encode(), digest_size=5).hexdigest()
 
     def attach(self, platform: Platform | None) -> None:
         """Called when the platform opens and closes."""
         self._platform = platform
-        self._mods = Coalescer(partial(public_mods, platform)) if platform else None
+        quick = platform is not None and platform.flags.is_on(QUICK_READS)
+        self._mods = Coalescer(partial(public_mods, platform)) if platform and quick else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -133,9 +137,12 @@ class Edge:
             await _send_problem(answer, UnavailableError("Starting or stopping."))
             return
         try:
-            await asyncio.wait_for(self._platform.db.fetchval("select 1"), 2)
+            done = await asyncio.wait_for(self._platform.db.fetchval("select count(*) from schema_migrations"), 2)
         except Exception:  # noqa: BLE001 - whatever it is, this process cannot serve now
-            await _send_problem(answer, UnavailableError("The database is not reachable."))
+            await _send_problem(answer, UnavailableError("The database is not reachable or has no tables of ours."))
+            return
+        if done < self._migrations:
+            await _send_problem(answer, UnavailableError("The database waits for migrations; run `loadstone migrate`."))
             return
         await _send_text(answer, 200, b"ready\n")
 

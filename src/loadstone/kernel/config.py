@@ -106,6 +106,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[str, ...],
         Meta(description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."),
     ] = ()
+    flags: Annotated[
+        tuple[str, ...],
+        Meta(description="Switches, as NAME=on or NAME=off; `loadstone doctor` lists those that are overridden."),
+    ] = ()
     metrics: Annotated[bool, Meta(description="Serve Prometheus metrics at /metrics.")] = True
     shutdown_seconds: Annotated[
         Positive, Meta(description="Seconds that requests and jobs get to finish when stopping.")
@@ -220,7 +224,7 @@ def _checked(key: str, value: Any, origin: str) -> Any:
         hint = f"; did you mean {close}?" if close else "; `loadstone config` lists the keys"
         raise ConfigError(f"{where} is not a key of the configuration{hint}")
     hint = get_type_hints(Config, include_extras=True)[key]
-    if key == "trusted_proxies" and isinstance(value, str):
+    if key in {"trusted_proxies", "flags"} and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
     try:
         return msgspec.convert(

@@ -12,6 +12,7 @@ from loadstone.kernel.blobs import BlobStore, open_store
 from loadstone.kernel.clock import Clock, SystemClock
 from loadstone.kernel.config import Config
 from loadstone.kernel.db import Database, Transaction
+from loadstone.kernel.flags import Flags
 from loadstone.kernel.ids import IdSource
 from loadstone.kernel.signing import Signer
 
@@ -28,6 +29,7 @@ class Platform:
     clock: Clock
     ids: IdSource
     signer: Signer
+    flags: Flags
 
     @property
     def direct_dsn(self) -> str:
@@ -46,7 +48,15 @@ async def open_platform(
     """Open all that a process needs; ``config.database_url`` must be set (the launcher sets it)."""
     clock = clock or SystemClock()
     database = Database(config.database_url, size=config.database_pool)
-    platform = Platform(config, database, open_store(config), clock, ids or IdSource(clock), Signer(secret_key(config)))
+    platform = Platform(
+        config,
+        database,
+        open_store(config),
+        clock,
+        ids or IdSource(clock),
+        Signer(secret_key(config)),
+        Flags(config.flags),
+    )
     await database.open()
     try:
         yield platform
