@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from loadstone.compat.budget import Budget, OutOfBudgetError
 from loadstone.compat.clauses import Clause, Rules
-from loadstone.compat.search import Budget, OutOfBudgetError, Search, leaves
+from loadstone.compat.search import Search, leaves
 from loadstone.compat.solving import Solving
 from loadstone.compat.wording import Fact, Speaker, Statement
 

@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from loadstone.compat.budget import Budget, OutOfBudgetError
 from loadstone.compat.explain import MINIMISE_STEPS, Reasons
-from loadstone.compat.search import Budget, OutOfBudgetError, Search
+from loadstone.compat.search import Search
 from loadstone.compat.solving import GaveUp, Refuted, Request, Solved, Solving, Wanted
 from loadstone.compat.universe import ABSENT, STEP, Universe, bits
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from loadstone.compat.budget import Budget
 from loadstone.compat.explain import MINIMISE_STEPS, Reasons, render
 from loadstone.compat.plan import Chosen, Note, Option, OrderPair, Question
 from loadstone.compat.repair import Mender, Repair
-from loadstone.compat.search import Budget
 from loadstone.compat.solving import (
     GaveUp,
     Locked,

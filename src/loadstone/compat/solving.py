@@ -7,18 +7,11 @@ from typing import Literal
 
 import msgspec
 
+from loadstone.compat.budget import Budget, OutOfBudgetError
 from loadstone.compat.clauses import Clause, Rulebook, Rules, Why
 from loadstone.compat.plan import Chosen, Note, OrderPair, Question, assemble
 from loadstone.compat.policy import Behind, Changes, change_preference, measured
-from loadstone.compat.search import (
-    Budget,
-    OutOfBudgetError,
-    Search,
-    leaves,
-    literals_hold,
-    newest_first,
-    oldest_first,
-)
+from loadstone.compat.search import Search, leaves, literals_hold, newest_first, oldest_first
 from loadstone.compat.surroundings import Surroundings, View
 from loadstone.compat.universe import ABSENT, RULEBOOK, PackageIndex, Target, Universe
 

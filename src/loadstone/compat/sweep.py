@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from loadstone.compat.budget import Budget, OutOfBudgetError
 from loadstone.compat.changes import Changed
 from loadstone.compat.clauses import Rules
-from loadstone.compat.search import Budget, OutOfBudgetError, Search, leaves
+from loadstone.compat.search import Search, leaves
 from loadstone.compat.solver import Fact, Request, Unsatisfiable, Wanted, solve
 from loadstone.compat.solving import view_of
 from loadstone.compat.surroundings import Surroundings, View
