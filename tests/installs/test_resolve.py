@@ -395,3 +395,51 @@ async def test_when_all_solvers_are_busy_the_caller_is_sent_away(platform: Platf
     assert await second == "done"
     await first
     assert await workers.run(lambda: "again") == "again"
+
+
+async def updates(client: httpx.AsyncClient, *items: dict[str, str], **more: Any) -> list[dict[str, Any]]:
+    answer = await client.post("/api/v1/updates", json={"items": list(items)} | more)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["items"])
+
+
+async def test_updates_are_the_newest_releases_that_fit(
+    client: httpx.AsyncClient, person: MakePerson, platform: Platform
+) -> None:
+    ada, (swords, shields) = await world(person, "Swords", "Shields")
+    old = await release(platform, swords, "1.0", files=[{}])
+    new = await release(platform, swords, "2.0", [NewClaim(kind="works_with", builds=["1.2", None])])
+    only = await release(platform, shields, "1.0")
+    digest = (await client.get(f"/api/v1/releases/{old}")).json()["artifacts"][0]["sha256"]
+    found = await updates(client, {"release": old}, {"sha256": digest}, {"release": new}, {"release": only})
+    assert [(each["status"], each["package"]) for each in found] == [
+        ("update", "swords"), ("update", "swords"), ("newest", "swords"), ("newest", "shields"),
+    ]  # fmt: skip
+    assert found[0]["newest"] == {"release": new, "version": "2.0"}
+    assert found[1]["sha256"] == digest
+    before = await updates(client, {"release": old}, {"release": new}, build="1.0")
+    assert [(each["status"], each["newest"]["version"]) for each in before] == [("newest", "1.0"), ("replace", "1.0")]
+    await ada.http.post(f"/api/v1/releases/{only}/state", json={"action": "yank", "reason": "it crashes"})
+    assert [each["status"] for each in await updates(client, {"release": only})] == ["nothing_fits"]
+
+
+async def test_an_update_check_knows_nothing_of_what_is_hidden(
+    client: httpx.AsyncClient, person: MakePerson, platform: Platform
+) -> None:
+    _, (swords,) = await world(person, "Swords")
+    moe = await person("moe", roles=("moderator",))
+    first, second = await release(platform, swords, "1.0"), await release(platform, swords, "2.0")
+    assert [each["status"] for each in await updates(client, {"release": first})] == ["update"]
+    await authoring.act_on_release(platform, moe.actor, second, "quarantine", "a virus")
+    found = await updates(client, {"release": first}, {"release": second}, {"release": "rel_0000000000000"})
+    assert [each["status"] for each in found] == ["newest", "unknown", "unknown"]
+    await authoring.moderate_mod(platform, moe.actor, decode("mod", swords["id"]), "hidden", "under review")
+    assert [each["status"] for each in await updates(client, {"release": first})] == ["unknown"]
+
+
+async def test_an_update_check_of_nothing_is_refused_with_its_place(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/v1/updates", json={"items": [{"release": "rel_0000000000000"}, {}]})
+    assert answer.status_code == 400
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/items/1"]
+    many = await client.post("/api/v1/updates", json={"items": [{"release": "rel_0000000000000"}] * 4001})
+    assert many.status_code == 400

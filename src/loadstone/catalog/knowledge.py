@@ -130,3 +130,22 @@ async def offered(platform: Platform, release_ids: Sequence[int]) -> dict[int, O
         ):
             found[row["id"]] = Offer(mod.mod, as_release(row, [as_artifact(file) for file in own]))
     return found
+
+
+class ReleaseGame(msgspec.Struct, frozen=True):
+    """Which game a release belongs to, and how that orders versions."""
+
+    id: int
+    game_id: int
+    version_scheme: str
+
+
+async def games_of_releases(platform: Platform, release_ids: Sequence[int]) -> list[ReleaseGame]:
+    """The games of those releases that exist."""
+    return [ReleaseGame(**row) for row in await knowledge_store.games_of_releases(platform.db, release_ids)]
+
+
+async def releases_of_files(platform: Platform, digests: Sequence[str]) -> dict[str, int]:
+    """SHA-256 (hex) → the newest release in reach that holds such a file."""
+    rows = await knowledge_store.releases_of_files(platform.db, [bytes.fromhex(digest) for digest in digests])
+    return {row["sha256"].hex(): row["id"] for row in rows}

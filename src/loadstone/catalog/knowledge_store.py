@@ -65,3 +65,22 @@ async def mods_of(db: Database, ids: Sequence[int]) -> list[int]:
         list(ids),
     )
     return [row["id"] for row in rows]
+
+
+async def games_of_releases(db: Database, release_ids: Sequence[int]) -> list[Row]:
+    """(release, game, version scheme) of those that exist."""
+    return await db.fetch(
+        "select r.id, r.game_id, g.version_scheme from releases r join games g on g.id = r.game_id"
+        " where r.id = any($1)",
+        list(release_ids),
+    )
+
+
+async def releases_of_files(db: Database, digests: Sequence[bytes]) -> list[Row]:
+    """(SHA-256, newest release in reach) that holds a file of these bytes."""
+    return await db.fetch(
+        "select a.sha256, max(r.id) as id from artifacts a join release_artifacts x on x.artifact_id = a.id"
+        " join releases r on r.id = x.release_id join mods m on m.id = r.mod_id"
+        f" where a.sha256 = any($1) and {_KNOWN} and {_IN_REACH} group by a.sha256",
+        list(digests),
+    )

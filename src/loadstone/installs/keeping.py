@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from loadstone.catalog import knowledge
 from loadstone.compat import solver
+from loadstone.compat.surroundings import View
 from loadstone.compat.universe import Universe
 from loadstone.installs.models import SolverBusyError
 from loadstone.installs.worlds import World, pieces
@@ -88,6 +89,15 @@ class Keeper:
             self._kept.move_to_end(game_id)
             self._forget_least_used()
             return kept.world
+
+    async def view(self, universe: Universe, surroundings: solver.Surroundings) -> View:
+        """The universe as it is seen from somewhere. Raises :class:`SolverBusyError`."""
+
+        def work() -> View:
+            with self._viewing:
+                return solver.view_of(universe, surroundings)
+
+        return await self.workers.run(work)
 
     async def solve(self, universe: Universe, request: solver.Request) -> solver.Outcome:
         """Solve on a thread. Raises :class:`SolverBusyError`."""

@@ -162,6 +162,56 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     repairs: list[Repair] = []
 
 
+class Have(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something installed: a release by its id, or a file by its SHA-256 (hex)."""
+
+    release: Annotated[str, Meta(max_length=40)] | None = None
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class UpdatesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is installed, of any games, and where it runs."""
+
+    items: Annotated[list[Have], Meta(min_length=1, max_length=MOST_INSTALLED)]
+    build: Text | None = None
+    loader: Text | None = None
+    os: Os | None = None
+    side: Side | None = None
+    channels: Annotated[list[Channel], Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["release"]
+    )
+
+
+class Newest(msgspec.Struct, frozen=True):
+    release: str
+    version: str
+
+
+Status = Literal["newest", "update", "replace", "nothing_fits", "unknown"]
+
+
+class UpdateState(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one installed thing.
+
+    ``newest``: nothing newer fits. ``update``: something newer does. ``replace``: it does not fit (any more, or
+    was withdrawn) and something older does. ``nothing_fits``: neither it nor any other release of its package.
+    ``unknown``: not known here, or taken away.
+    """
+
+    release: str | None
+    sha256: str | None
+    status: Status
+    package: str | None = None
+    version: str | None = None
+    newest: Newest | None = None
+
+
+class Updates(msgspec.Struct, frozen=True):
+    """One answer for each item, in the order asked."""
+
+    items: list[UpdateState]
+
+
 class UnknownWantedError(InvalidInputError):
     code = "unknown-wanted"
     title = "The request names something that this game does not have"

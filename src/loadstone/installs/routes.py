@@ -3,8 +3,8 @@
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
-from loadstone.installs import service
-from loadstone.installs.models import Resolution, ResolveRequest
+from loadstone.installs import service, updates
+from loadstone.installs.models import Resolution, ResolveRequest, Updates, UpdatesRequest
 from loadstone.kernel.permissions import READ_PUBLIC
 from loadstone.kernel.rest import NO_STORE, Here, act
 
@@ -26,4 +26,20 @@ async def resolve(data: JSONBody[ResolveRequest], platform: Here) -> Resolution:
     return await service.resolve(platform, data)
 
 
-ROUTES: list[HTTPRouteHandler] = [resolve]
+@act(
+    "/api/v1/updates",
+    READ_PUBLIC,
+    summary="Check for updates",
+    tags=["installs"],
+    opt={"asks_only": True},
+    response_headers=NO_STORE,
+)
+async def check_updates(data: JSONBody[UpdatesRequest], platform: Here) -> Updates:
+    """The newest fitting release of each of up to 4,000 installed ones, each looked at by itself.
+
+    Whether the new ones go together is for ``/api/v1/resolve`` to say.
+    """
+    return await updates.check(platform, data)
+
+
+ROUTES: list[HTTPRouteHandler] = [resolve, check_updates]
