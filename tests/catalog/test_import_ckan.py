@@ -292,7 +292,7 @@ async def test_a_killed_import_goes_on_where_it_stopped(platform: Platform, tmp_
             if int(line) >= stop_behind:
                 break
         child.send_signal(signal.SIGKILL)
-        await child.wait()
+        assert await child.wait() == -signal.SIGKILL
     there = await platform.db.fetchval("select count(*) from releases")
     assert 1600 <= there <= 3000
     report = await import_ckan(platform, index)

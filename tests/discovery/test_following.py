@@ -204,14 +204,14 @@ async def test_a_writer_killed_at_any_moment_loses_and_repeats_nothing(platform:
     for round_ in range(4):
         child = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
         assert child.stdout is not None
-        await child.stdout.readline()
+        assert await child.stdout.readline() == b"ready\n"
         index = tmp_path / f"{round_}.jsonl"
         index.write_text("".join(f'{{"id": "Mod{mods + n}", "version": "1"}}\n' for n in range(250)))
         mods += 250
         importing = asyncio.create_task(import_ckan(platform, index))
         await asyncio.sleep(0.05 + 0.11 * round_)
         child.send_signal(signal.SIGKILL)
-        await child.wait()
+        assert await child.wait() == -signal.SIGKILL
         await importing
     await catch_up(platform)
     assert indexed(platform) == await shown(platform)

@@ -7,6 +7,7 @@ is withdrawn by a claim of its own; a release's file never changes under its ver
 A mod that a team has adopted since is left alone.
 """
 
+import asyncio
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import msgspec
 from loadstone.catalog import import_store, store, writes
 from loadstone.catalog.authoring import slugify
 from loadstone.catalog.models import Channel, ClaimKind
-from loadstone.kernel.db import Row, Transaction
+from loadstone.kernel.db import Row, Transaction, is_transient
 from loadstone.kernel.errors import ConflictError
 from loadstone.kernel.ids import encode
 from loadstone.kernel.platform import Platform
@@ -25,6 +26,8 @@ from loadstone.kernel.platform import Platform
 BATCH_RELEASES: Final = 400
 """Releases in a transaction: some 100 ms of work, so that readers of the event log are not held back."""
 BATCH_MODS: Final = 100
+_PAUSES: Final = (0.2, 1.0, 5.0)
+"""Seconds before a batch is tried again."""
 KEPT_TROUBLES: Final = 2000
 """Troubles kept word by word; the others are counted."""
 
@@ -138,10 +141,23 @@ async def import_catalogue(
     game_id = await _prepare_game(platform, game)
     keys = frozenset(mod.key for mod in mods)
     for batch in _batches(mods):
-        async with platform.transaction() as tx:
-            done = await _Batch(platform, tx, source, game_id, game.slug, keys, report).take(batch)
+        done = await _take(platform, batch, source=source, game_id=game_id, game_slug=game.slug, keys=keys)
         done.add_to(report)
         progress(sum(len(mod.releases) for mod in batch))
+
+
+async def _take(platform: Platform, batch: Sequence[ImportedMod], **about: Any) -> "_Done":
+    """One batch in one transaction; again when the database was away or busy for a moment."""
+    for pause in _PAUSES:
+        try:
+            async with platform.transaction() as tx:
+                return await _Batch(platform, tx, **about).take(batch)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            await asyncio.sleep(pause)
+    async with platform.transaction() as tx:
+        return await _Batch(platform, tx, **about).take(batch)
 
 
 def _batches(mods: Sequence[ImportedMod]) -> Iterator[list[ImportedMod]]:
@@ -199,8 +215,8 @@ def _build_key(build: str) -> tuple[tuple[int, ...], str]:
     return tuple(int(part[:18]) for part in digits.split()), build
 
 
-class _Done(msgspec.Struct):
-    """What one transaction did; added to the report once it is committed."""
+class _Counts(msgspec.Struct):
+    """What one transaction did, in numbers."""
 
     mods_new: int = 0
     mods_changed: int = 0
@@ -210,9 +226,21 @@ class _Done(msgspec.Struct):
     claims_new: int = 0
     claims_withdrawn: int = 0
 
+    def counts(self) -> dict[str, int]:
+        return {field: getattr(self, field) for field in self.__struct_fields__}
+
+
+class _Done(msgspec.Struct):
+    """What one transaction did; added to the report once it is committed."""
+
+    counts: _Counts = msgspec.field(default_factory=_Counts)
+    troubles: list[Trouble] = []
+
     def add_to(self, report: Report) -> None:
-        for field in self.__struct_fields__:
-            setattr(report, field, getattr(report, field) + getattr(self, field))
+        for field, count in self.counts.counts().items():
+            setattr(report, field, getattr(report, field) + count)
+        for trouble in self.troubles:
+            report.trouble(trouble.code, trouble.where, trouble.why)
 
 
 class _There(msgspec.Struct):
@@ -234,7 +262,6 @@ class _Batch:
         game_id: int,
         game_slug: str,
         keys: frozenset[str],
-        report: Report,
     ) -> None:
         self._platform = platform
         self._tx = tx
@@ -242,9 +269,9 @@ class _Batch:
         self._game_id = game_id
         self._game_slug = game_slug
         self._keys = keys
-        self._report = report
         self._now = platform.clock.now()
-        self._done = _Done()
+        self._done = _Counts()
+        self._troubles: list[Trouble] = []
         self._mods: list[import_store.Record] = []
         self._chains: list[import_store.Record] = []
         self._releases: list[import_store.Record] = []
@@ -263,7 +290,7 @@ class _Batch:
             if mod.key in there:
                 self._compare(mod, there[mod.key])
         await self._write()
-        return self._done
+        return _Done(self._done, self._troubles)
 
     async def _there(self, mods: Sequence[ImportedMod]) -> dict[str, _There]:
         rows = await import_store.mods_by_source(self._tx, self._game_id, self._source, [mod.key for mod in mods])
@@ -282,7 +309,9 @@ class _Batch:
         free = [mod for mod in mods if mod.key not in taken]
         for mod in mods:
             if mod.key in taken:
-                self._report.trouble("package-taken", mod.key, "another mod of the game has this package name")
+                self._troubles.append(
+                    Trouble("package-taken", mod.key, "another mod of the game has this package name")
+                )
         if not free:
             return
         number = await import_store.take_numbers(self._tx, self._game_id, len(free))
@@ -341,7 +370,7 @@ class _Batch:
 
     def _compare(self, mod: ImportedMod, there: _There) -> None:
         if there.row["team_id"] is not None:
-            self._report.trouble("adopted", mod.key, "the mod has a team here, which looks after it now")
+            self._troubles.append(Trouble("adopted", mod.key, "the mod has a team here, which looks after it now"))
             self._done.mods_same += 1
             self._done.releases_same += len(mod.releases)
             return
@@ -391,10 +420,8 @@ class _Batch:
             return
         for given, kept in ((file.size, known["size"]), (file.sha256, known["sha256"])):
             if given is not None and kept is not None and given != kept:
-                self._report.trouble(
-                    "file-changed", f"{key} {release.version}",
-                    "the source names other bytes for this version than before; a release never changes",
-                )  # fmt: skip
+                why = "the source names other bytes for this version than before; a release never changes"
+                self._troubles.append(Trouble("file-changed", f"{key} {release.version}", why))
                 return
         wanted = (
             file.size if known["size"] is None else known["size"],
@@ -442,7 +469,7 @@ class _Batch:
         changed = [row[0] for row in self._mod_updates]
         await tx.emit(
             "mods.imported", game=self._game_id,
-            data={"source": self._source, "mods": list(self._touched), **msgspec.structs.asdict(self._done)},
+            data={"source": self._source, "mods": list(self._touched), **self._done.counts()},
             tags=[f"game:{self._game_slug}", f"claims:{self._game_id}", *(f"mod:{id_}" for id_ in changed)],
         )  # fmt: skip
 
