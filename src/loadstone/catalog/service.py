@@ -177,6 +177,14 @@ async def images(platform: Platform, mod_id: int) -> list[Image]:
     return [as_image(r) for r in await store.images(platform.db, mod_id)]
 
 
+async def first_images(platform: Platform, mods: Sequence[ModSummary]) -> dict[str, Image]:
+    """The first picture of each seen mod that has one, by the mod's id; one statement for a whole list."""
+    if not mods:
+        return {}
+    rows = await store.first_images(platform.db, [decode("mod", m.id) for m in mods])
+    return {encode("mod", r["mod_id"]): as_image(r) for r in rows}
+
+
 async def mods_of_member(platform: Platform, member_id: int, cursor: str | None, limit: int) -> Page[ModSummary]:
     """The mods of a member's teams, in every visibility but removed; for themselves."""
     name = f"mine {member_id}"

@@ -110,6 +110,15 @@ async def images(db: Database, mod_id: int) -> list[Row]:
     )
 
 
+async def first_images(db: Database, mod_ids: Sequence[int]) -> list[Row]:
+    """The first picture of each of the mods that has one."""
+    return await db.fetch(
+        "select distinct on (mod_id) mod_id, id, sha256, width, height, caption from mod_images"
+        " where mod_id = any($1) order by mod_id, place, id",
+        list(mod_ids),
+    )
+
+
 async def image(db: Database, id_: int) -> Row | None:
     return await db.fetchrow("select mod_id, sha256 from mod_images where id = $1", id_)
 

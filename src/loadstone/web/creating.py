@@ -18,6 +18,7 @@ from loadstone.publishing import service as publishing
 from loadstone.publishing import uploads
 from loadstone.publishing.models import PUBLISH, NewArtifact, NewRelease
 from loadstone.web.forms import field_errors, fill, read_form
+from loadstone.web.markdown import prepare
 from loadstone.web.multipart import Sent, read_form_with_file
 from loadstone.web.render import go, page
 
@@ -88,7 +89,9 @@ async def new_release(mod: FromPath[str], request: AnyRequest, actor: Who, platf
     most = platform.config.max_upload_bytes
     async with read_form_with_file(request, actor, platform.config.data / "tmp", most) as sent:
         try:
-            upload = sent.fields.get("upload") or await _take_file(platform, actor, sent)
+            upload = sent.fields.get("upload", "")
+            if sent.size or not upload:  # a file that is sent now replaces the one kept from a form that was refused
+                upload = sent.fields["upload"] = await _take_file(platform, actor, sent)
             made = await publishing.make_release(platform, actor, mod_id, _release_of(sent.fields, upload))
         except Problem as problem:
             return await _manage(request, platform, actor, mod_id, form=sent.fields, problem=problem)
@@ -119,6 +122,7 @@ async def release_page(release: FromPath[str], request: AnyRequest, actor: Who, 
     mod, found = await catalog.see_release(platform, actor, release)
     stages = await publishing.stages(platform, actor, release)
     going = found.state == "processing"
+    await prepare([found.changelog])
     headers = {"Refresh": "2"} if going else {}
     return page(request, "release.html", headers=headers, mod=mod.mod, release=found, stages=stages, going=going)
 

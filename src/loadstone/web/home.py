@@ -26,7 +26,14 @@ ORDERS: dict[str, str] = {
 async def home(request: AnyRequest, platform: Here) -> Response[str]:
     games = await catalog.list_games(platform, None, 12)
     recent = await catalog.recently_updated(platform, 12)
-    return page(request, "home.html", games=games.items, more_games=games.next_cursor is not None, recent=recent)
+    return page(
+        request,
+        "home.html",
+        games=games.items,
+        more_games=games.next_cursor is not None,
+        recent=recent,
+        pictures=await catalog.first_images(platform, recent),
+    )
 
 
 @read("/games", READ_PUBLIC, include_in_schema=False)
@@ -45,7 +52,8 @@ async def game_page(
 ) -> Response[str]:
     found = await catalog.game(platform, game)
     mods = await catalog.browse(platform, game, sort, cursor, 24)
-    return page(request, "game.html", game=found, mods=mods, sort=sort, orders=ORDERS)
+    pictures = await catalog.first_images(platform, mods.items)
+    return page(request, "game.html", game=found, mods=mods, pictures=pictures, sort=sort, orders=ORDERS)
 
 
 @read("/static/{name:str}", READ_PUBLIC, include_in_schema=False)

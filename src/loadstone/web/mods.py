@@ -15,6 +15,7 @@ from loadstone.identity.models import Who
 from loadstone.kernel.permissions import READ_PUBLIC
 from loadstone.kernel.platform import Platform
 from loadstone.kernel.rest import Here, act, read
+from loadstone.web.markdown import prepare
 from loadstone.web.render import go, page
 
 AnyRequest = Request[Any, Any, Any]
@@ -75,6 +76,7 @@ async def mod_page(
     latest = next((r for r in releases.items if r.state == "published"), None)
     context: dict[str, Any] = {
         "mod": row.mod,
+        "game_name": (await catalog.find_game(platform, row.game_slug))["name"],
         "in_team": row.in_team,
         "tab": tab,
         "tabs": TABS,
@@ -84,9 +86,14 @@ async def mod_page(
     }
     if tab == "dependencies":
         context["facts"] = await _facts(platform, row.mod, row.id, releases.items)
-        context["dependents"] = await catalog.dependents(platform, row, None, 24)
+        context["dependents"] = (await catalog.dependents(platform, row, None, 24)).items
+        context["pictures"] = await catalog.first_images(platform, context["dependents"])
     if tab == "contents" and latest and latest.artifacts and latest.artifacts[0].artifact:
         context["entries"] = await catalog.entries(platform, actor, latest.id, 0, cursor, 200)
+    if tab == "about":
+        await prepare([row.mod.description])
+    if tab == "changes":
+        await prepare([r.changelog for r in releases.items])
     return page(request, "mod.html", **context)
 
 

@@ -61,6 +61,7 @@ def environment() -> Environment:
     env.globals |= {"static": static_address, "version": __version__}
     env.filters |= {
         "day": day,
+        "short_day": short_day,
         "stamp": stamp,
         "size": size,
         "number": number,
@@ -89,6 +90,10 @@ def static_address(name: str) -> str:
 
 def day(value: dt.datetime | None) -> str:
     return f"{value.day} {value:%B %Y}" if value else "—"
+
+
+def short_day(value: dt.datetime | None) -> str:
+    return f"{value.day} {value:%b %Y}" if value else "—"
 
 
 def stamp(value: dt.datetime | None) -> str:

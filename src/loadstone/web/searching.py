@@ -64,6 +64,7 @@ async def search_page(
         "search.html",
         status=503 if starting else 200,
         found=found,
+        pictures=await catalog.first_images(platform, found.items) if found else {},
         chosen=kept,
         sort=sort,
         sorts=SORTS,
