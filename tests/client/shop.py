@@ -5,6 +5,7 @@ It speaks the wire form of the real one; ``test_with_platform.py`` proves that t
 
 import hashlib
 import json
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -122,7 +123,7 @@ class Shop:
 def open_shop() -> Iterator[Shop]:
     """A shop that serves until the block ends."""
     shop = Shop()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(shop))
+    server = _Listening(("127.0.0.1", 0), _handler(shop))
     server.daemon_threads = True
     shop.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -133,6 +134,13 @@ def open_shop() -> Iterator[Shop]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Listening(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up or dies is what these tests are about."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(shop: Shop) -> type[BaseHTTPRequestHandler]:
