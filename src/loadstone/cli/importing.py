@@ -67,7 +67,7 @@ def _print(report: "Report") -> None:
     out.print(table)
     out.print(f"\nin {report.seconds:.1f} s")
     if report.left_out:
-        left = Table("Left out, because the platform has no place for it", "Number", box=None, pad_edge=False)
+        left = Table("Not taken over as it is", "Number", box=None, pad_edge=False)
         for what, count in report.left_out.most_common():
             left.add_row(what, f"{count:,}")
         out.print()
