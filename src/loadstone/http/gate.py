@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Coroutine
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from loadstone.http import idempotency
 from loadstone.identity import service as identity
@@ -20,6 +20,10 @@ from loadstone.kernel.permissions import Permission, Rank
 from loadstone.kernel.platform import Platform
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ONCE: Final = frozenset(
+    {b"authorization", b"content-length", b"content-type", b"host", b"idempotency-key", b"if-match", b"origin"}
+)
+_MOST_DIGITS: Final = 18
 _FORM: Final = b"application/x-www-form-urlencoded"
 Headers = dict[bytes, bytes]
 Receive = Callable[[], Coroutine[Any, Any, Any]]
@@ -36,9 +40,13 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        platform = self._platform()
         options = scope["route_handler"].opt
-        headers: Headers = dict(scope["headers"])
+        if scope["method"] == "OPTIONS" and "permission" not in options:
+            # The framework's own answer: which methods the address takes. It touches nothing.
+            await self._app(scope, receive, send)
+            return
+        platform = self._platform()
+        headers = _headers(scope)
         _check_encoding(scope)
         actor = await authenticate(platform, headers)
         scope["state"]["actor"] = actor
@@ -123,23 +131,37 @@ def _cookie(headers: Headers, name: str) -> str:
     return morsel.value if morsel else ""
 
 
+def _headers(scope: Any) -> Headers:
+    """The headers by name. Raises :class:`InvalidInputError` for NUL, and for two where two readers of the
+    request (a proxy and this) could each believe another one.
+    """
+    found: Headers = {}
+    for name, value in scope["headers"]:
+        if b"\0" in value:
+            raise InvalidInputError(f"The header {name.decode('latin-1')} has a NUL character in it.")
+        if name in _ONCE and name in found:
+            raise InvalidInputError(f"The header {name.decode('latin-1')} is there twice; send one.")
+        found[name] = value
+    return found
+
+
 def _check_encoding(scope: Any) -> None:
-    """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in the query."""
+    """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in path and query."""
     query = scope["query_string"]
     if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
         raise InvalidInputError("The address has a NUL character in it.")
     try:
         scope["path"].encode("utf-8")
-        from urllib.parse import unquote_to_bytes
-
-        unquote_to_bytes(query).decode("utf-8")
+        for part in (scope.get("raw_path") or b"", query):
+            if b"%" in part or not part.isascii():
+                unquote_to_bytes(part).decode("utf-8")
     except UnicodeError:
         raise InvalidInputError("The address is not valid UTF-8.") from None
 
 
 async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > most:
+    announced = _announced(headers)
+    if announced is not None and announced > most:
         raise TooLargeError(f"A body here may have {most} bytes.")
     chunks: list[bytes] = []
     size = 0
@@ -152,7 +174,19 @@ async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
             raise TooLargeError(f"A body here may have {most} bytes.")
         chunks.append(message.get("body", b""))
         if not message.get("more_body"):
-            return b"".join(chunks)
+            break
+    if announced is not None and size != announced:
+        raise InvalidInputError(f"Content-Length says {announced} bytes, but {size} arrived.")
+    return b"".join(chunks)
+
+
+def _announced(headers: Headers) -> int | None:
+    length = headers.get(b"content-length")
+    if length is None:
+        return None
+    if not length.isdigit() or len(length) > _MOST_DIGITS:
+        raise InvalidInputError("Content-Length is not a number of bytes.")
+    return int(length)
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
