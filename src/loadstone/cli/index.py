@@ -5,6 +5,7 @@ from pathlib import Path
 
 from loadstone.cli.environment import with_database
 from loadstone.cli.terminal import err, out
+from loadstone.kernel import logs
 from loadstone.kernel.config import Config
 
 
@@ -19,6 +20,7 @@ def rebuild(*, config_file: Path | None = None) -> int:
         The configuration file; its keys are those of `loadstone config`.
     """
     with with_database(config_file) as config:
+        logs.configure("warning", config.log_format)
         done = asyncio.run(_rebuild(config))
     out.print(f"The search index holds {done:,} mods.")
     return 0
