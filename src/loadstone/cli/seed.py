@@ -157,7 +157,7 @@ def _description(demo: Demo) -> str:
 | file | what for |
 |---|---|
 | `{demo.slug}/mod.json` | what the game reads |
-| `README.txt` | for you |
+| `{demo.slug}/README.txt` | for you |
 
 *This is demo content: the files are real archives, the game is not.*
 """
@@ -166,7 +166,7 @@ def _description(demo: Demo) -> str:
 def _archive(demo: Demo, release: Release) -> bytes:
     """A small zip with the same bytes each time."""
     files = {
-        "README.txt": f"{demo.name} {release.version}\n\n{demo.summary}\n{release.changelog}\n",
+        f"{demo.slug}/README.txt": f"{demo.name} {release.version}\n\n{demo.summary}\n{release.changelog}\n",
         f"{demo.slug}/mod.json": json.dumps({"name": demo.slug, "version": release.version}, indent=1) + "\n",
         f"{demo.slug}/data/settings.ini": "[main]\nenabled = yes\n",
     }
