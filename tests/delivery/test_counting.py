@@ -21,6 +21,7 @@ from loadstone.delivery.counting import bucket, rebuild_counters, roll_up
 from loadstone.delivery.jobs import LOOPS
 from loadstone.delivery.models import Ticket, Wanted
 from loadstone.delivery.service import grant_many
+from loadstone.delivery.store import GRANTS_AFTER
 from loadstone.identity.models import ANONYMOUS
 from loadstone.kernel import db
 from loadstone.kernel.clock import SettableClock
@@ -400,3 +401,18 @@ async def test_making_a_partition_of_rows_that_lie_elsewhen_changes_nothing(
     assert list(await partitions(platform)) == ["grants_elsewhen"]
     await count_all(platform)
     assert await counters(platform) == await log(platform)
+
+
+async def test_the_rollup_reads_the_log_by_its_index(platform: Platform, releases: list[Published]) -> None:
+    """Sorting all that lies behind the cursor would make each batch dearer than the one before."""
+    async with platform.transaction() as tx:
+        await tx.execute(
+            "insert into grants (at, id, game_id, mod_id, release_id, artifact_id)"
+            " select now(), n, 1, $1, $2, 1 from generate_series(1, 20000) n",
+            releases[0].mod_number, releases[0].number,
+        )  # fmt: skip
+    async with platform.transaction() as tx:
+        await tx.execute("analyze grants")
+        plan = [r[0] for r in await tx.fetch("explain " + GRANTS_AFTER, 0, "0", 0, 100)]  # type: ignore[index]
+    assert any("Index Scan" in line for line in plan), plan
+    assert not any("Sort  (cost" in line for line in plan), plan

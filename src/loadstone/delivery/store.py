@@ -68,15 +68,18 @@ async def move_cursor(tx: Transaction, last: Row) -> None:
     )  # fmt: skip
 
 
+GRANTS_AFTER: Final = (
+    "select era, xid::text::bigint as xid, id, mod_id, game_id, release_id from grants"
+    " where (era, xid, id) > ($1, $2::text::xid8, $3)"
+    " and (era < current_era() or xid < pg_snapshot_xmin(pg_current_snapshot()))"
+    # the full names are the columns; a bare xid would be the bigint above, which no index has
+    " order by grants.era, grants.xid, grants.id limit $4"
+)
+
+
 async def grants_after(tx: Transaction, cursor: Row, limit: int) -> list[Row]:
     """The next rows of the log, none of which can be overtaken any more by a row that commits late."""
-    return await tx.fetch(
-        "select era, xid::text::bigint as xid, id, mod_id, game_id, release_id from grants"
-        " where (era, xid, id) > ($1, $2::text::xid8, $3)"
-        " and (era < current_era() or xid < pg_snapshot_xmin(pg_current_snapshot()))"
-        " order by era, xid, id limit $4",
-        cursor["era"], str(cursor["xid"]), cursor["id"], limit,
-    )  # fmt: skip
+    return await tx.fetch(GRANTS_AFTER, cursor["era"], str(cursor["xid"]), cursor["id"], limit)
 
 
 async def add_to_releases(tx: Transaction, counts: Mapping[int, int]) -> None:

@@ -23,7 +23,7 @@ _READ: Final = """
     from events
     where (era, xid, id) > ($1, $2::text::xid8, $3)
       and (era < current_era() or xid < pg_snapshot_xmin(pg_current_snapshot()))
-    order by era, xid, id
+    order by events.era, events.xid, events.id -- bare xid would be the bigint above, and no index
     limit $4
 """
 
@@ -62,7 +62,7 @@ async def newest_position(database: Database) -> Position:
     row = await database.fetchrow(
         "select era, xid::text::bigint as xid, id from events"
         " where era < current_era() or xid < pg_snapshot_xmin(pg_current_snapshot())"
-        " order by era desc, xid desc, id desc limit 1"
+        " order by events.era desc, events.xid desc, events.id desc limit 1"
     )
     return Position(row["era"], row["xid"], row["id"]) if row else Position()
 
