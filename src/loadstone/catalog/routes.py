@@ -66,7 +66,13 @@ async def read_game(game: FromPath[str], platform: Here) -> GameDetail:
     return await service.game(platform, game)
 
 
-@create("/api/v1/games", ADMINISTER_GAMES, summary="Add a game", tags=["catalogue"])
+@create(
+    "/api/v1/games",
+    ADMINISTER_GAMES,
+    summary="Add a game",
+    tags=["catalogue"],
+    opt={"gives": {"Location": "Where the game is."}},
+)
 async def add_game(data: JSONBody[NewGame], actor: Who, platform: Here) -> Response[GameDetail]:
     """Add a game with its builds, loaders and categories."""
     made = await authoring.add_game(platform, actor, data)
@@ -85,7 +91,13 @@ async def browse(
     return await service.browse(platform, game, sort, cursor, limit)
 
 
-@create("/api/v1/games/{game:str}/mods", WRITE_MODS, summary="Make a mod", tags=["catalogue"])
+@create(
+    "/api/v1/games/{game:str}/mods",
+    WRITE_MODS,
+    summary="Make a mod",
+    tags=["catalogue"],
+    opt={"gives": {"Location": "Where the mod is.", "ETag": "For If-Match of the next change."}},
+)
 async def make_mod(game: FromPath[str], data: JSONBody[NewMod], actor: Who, platform: Here) -> Response[Mod]:
     """Make a mod with a team of its own, you as owner, and a default chain."""
     made = await authoring.make_mod(platform, actor, game, data)
@@ -105,7 +117,13 @@ async def read_mod(mod: FromPath[str], actor: Who, platform: Here) -> Response[M
     return await _mod_response(platform, actor, await _mod_id(platform, mod))
 
 
-@change("/api/v1/mods/{mod:str}", WRITE_MODS, summary="Change a mod", tags=["catalogue"])
+@change(
+    "/api/v1/mods/{mod:str}",
+    WRITE_MODS,
+    summary="Change a mod",
+    tags=["catalogue"],
+    opt={"gives": {"ETag": "For If-Match of the next change."}},
+)
 async def change_mod(
     mod: FromPath[str], data: JSONBody[ModChange], actor: Who, platform: Here, request: Request[Any, Any, Any]
 ) -> Response[Mod]:
@@ -240,6 +258,7 @@ async def list_images(mod: FromPath[str], actor: Who, platform: Here) -> list[Im
     streams=True,
     summary="Add a picture",
     tags=["catalogue"],
+    opt={"body": dict.fromkeys(("image/png", "image/jpeg", "image/webp", "image/gif"), "The picture's file.")},
 )
 async def add_image(
     mod: FromPath[str],

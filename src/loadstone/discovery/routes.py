@@ -20,7 +20,13 @@ Cursor = Annotated[str | None, QueryParameter(max_length=2000, description="next
 Narrow = Annotated[str | None, QueryParameter(max_length=200)]
 
 
-@read("/api/v1/search", READ_PUBLIC, summary="Search mods", tags=["discovery"])
+@read(
+    "/api/v1/search",
+    READ_PUBLIC,
+    summary="Search mods",
+    tags=["discovery"],
+    opt={"answers": {404: "There is no such game."}},
+)
 async def search(
     platform: Here,
     actor: Who,

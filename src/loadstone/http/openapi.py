@@ -1,21 +1,26 @@
 """The OpenAPI 3.1 document: what Litestar derives from the routes, and what the platform adds to each.
 
 Added from the routes' own declarations, never by hand: the permission and the token scope that it needs,
-the headers that it honours, and the problems (RFC 9457) that it answers with.
+the headers that it honours, and the problems (RFC 9457) that it answers with. What cannot be derived, a route
+says in its ``opt``: ``answers`` (status → meaning of more problems), ``takes`` (request header → its parameter
+object), ``gives`` (header of the answer → meaning) and ``body`` (media type → meaning, for what is not JSON).
+The examples come from :mod:`loadstone.http.examples`.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from loadstone import __version__
+from loadstone.http.examples import PATHS, Example, examples
 from loadstone.http.problems import MEDIA_TYPE
 from loadstone.kernel.permissions import Permission, Rank
 
-_METHODS: Final = ("get", "post", "put", "patch", "delete")
+_METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
 _PROBLEM: Final = {
     "type": "object",
     "title": "Problem",
@@ -97,17 +102,59 @@ def _enrich(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -
             operation["security"].insert(0, {"token": scopes})
     else:
         operation["security"] = [{}, {"token": []}, {"session": []}]
+    _add_parameters(operation, method, handler)
+    _add_bodies(operation, method, handler)
+    for status, meaning in _problems(method, declared, handler).items():
+        problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        answer: dict[str, Any] = {"description": meaning}
+        operation["responses"][str(status)] = answer if method == "head" else answer | {"content": problem}
+    _add_examples(operation, examples().get(operation["operationId"], Example()))
+
+
+def _add_parameters(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -> None:
     parameters: list[dict[str, Any]] = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        if parameter["in"] == "path" and parameter["name"] in PATHS:
+            parameter["example"] = PATHS[parameter["name"]]
     if handler.opt.get("keyed"):
         parameters.append(_header("Idempotency-Key", "The same key and body give the same answer and happen once."))
     if method == "patch" and not handler.opt.get("streams"):
         parameters.append(_header("If-Match", "The ETag that you read; without it the answer is 428."))
-    for status, meaning in _problems(method, declared, handler).items():
-        operation["responses"].setdefault(str(status), {"description": meaning})
-        operation["responses"][str(status)] = {
-            "description": meaning,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+    for name, described in handler.opt.get("takes", {}).items():
+        parameters.append({"name": name, "in": "header", "required": False} | described)
+
+
+def _add_bodies(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -> None:
+    """The bodies that are not JSON, the headers of the answer, and no body where there is none."""
+    binary: Mapping[str, str] = handler.opt.get("body", {})
+    if binary:
+        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in binary}
+        description = next(iter(binary.values()))
+        required = "gives" not in handler.opt or method == "patch"
+        operation["requestBody"] = {"description": description, "required": required, "content": content}
+    for status, answer in operation["responses"].items():
+        if not status.startswith("2"):
+            continue
+        content = answer.get("content", {})
+        if any(kind.get("schema", {}).get("type") == "null" for kind in content.values()):
+            del answer["content"]
+        given: dict[str, str] = dict(handler.opt.get("gives", {}))
+        if method == "get" and handler.opt["permission"].rank == Rank.EVERYONE and "application/json" in content:
+            given.setdefault("ETag", "Send it as If-None-Match: an unchanged answer is 304 without a body.")
+            operation["responses"] = operation["responses"] | {"304": {"description": "Unchanged since that ETag."}}
+        if handler.opt.get("keyed"):
+            given["Idempotency-Replayed"] = "“true” on the answer of the first time, sent again."
+        answer["headers"] = {n: {"description": d, "schema": {"type": "string"}} for n, d in given.items()}
+
+
+def _add_examples(operation: dict[str, Any], shown: Example) -> None:
+    request = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if request is not None and shown.request is not None:
+        request["example"] = msgspec.to_builtins(shown.request)
+    for status, answer in operation["responses"].items():
+        if status.startswith("2") and shown.answer is not None:
+            for kind in answer.get("content", {}).values():
+                kind["example"] = msgspec.to_builtins(shown.answer)
 
 
 def _problems(method: str, declared: Permission, handler: HTTPRouteHandler) -> Mapping[int, str]:
@@ -117,12 +164,13 @@ def _problems(method: str, declared: Permission, handler: HTTPRouteHandler) -> M
     if any("{" in path for path in handler.paths) or declared.rank > Rank.EVERYONE:
         found[404] = "There is nothing here under that name, or you may not see it."
         found[410] = "It was here once and was removed."
-    if method != "get":
+    if method not in {"get", "head"}:
         found |= {409: "It does not fit what is there.", 413: "The body is too large.", 415: "The type is not taken."}
-    if method == "patch":
+    if method == "patch" and not handler.opt.get("streams"):
         found |= {412: "Somebody else changed it in between.", 428: "If-Match is missing."}
     if handler.opt.get("keyed"):
         found[422] = "The Idempotency-Key was used for another request."
+    found |= handler.opt.get("answers", {})
     return found | {429: "Too many requests.", 503: "Not available at the moment; see Retry-After."}
 
 

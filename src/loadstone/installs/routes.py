@@ -14,7 +14,7 @@ from loadstone.kernel.rest import NO_STORE, Here, act
     READ_PUBLIC,
     summary="Plan an installation",
     tags=["installs"],
-    opt={"asks_only": True},
+    opt={"asks_only": True, "answers": {404: "There is no such game."}},
     response_headers=NO_STORE,
 )
 async def resolve(data: JSONBody[ResolveRequest], platform: Here) -> Resolution:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, delete, head, patch, post, route
-from litestar.enums import HttpMethod
+from litestar.enums import HttpMethod, MediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -17,7 +17,7 @@ from loadstone.kernel.pages import Page
 from loadstone.kernel.permissions import READ_PUBLIC
 from loadstone.kernel.platform import Platform
 from loadstone.kernel.rest import NO_STORE, Here, create, read
-from loadstone.publishing import service, tus, uploads
+from loadstone.publishing import documented, service, tus, uploads
 from loadstone.publishing.models import (
     PUBLISH,
     READ_UPLOADS,
@@ -58,7 +58,13 @@ async def discover(platform: Here) -> Response[None]:
     return Response(None, status_code=204, headers=headers)
 
 
-@post("/api/v1/uploads", opt=_STREAMED, status_code=201, summary="Start an upload (tus creation)", tags=_TAGS)
+@post(
+    "/api/v1/uploads",
+    opt=_STREAMED | documented.START,
+    status_code=201,
+    summary="Start an upload (tus creation)",
+    tags=_TAGS,
+)
 async def start_upload(request: AnyRequest, actor: Who, platform: Here) -> Response[None]:
     """Needs ``Tus-Resumable: 1.0.0`` and ``Upload-Length``; ``Upload-Metadata`` may name the ``filename``.
     A body of ``application/offset+octet-stream`` is taken as the first bytes. ``Location`` is where the
@@ -82,7 +88,8 @@ async def start_upload(request: AnyRequest, actor: Who, platform: Here) -> Respo
                 raise
     except Problem as problem:
         raise _speaking_tus(problem) from None
-    return Response(None, status_code=201, headers=_upload_headers(started) | {"Location": location})
+    headers_given = _upload_headers(started) | {"Location": location}
+    return Response(None, status_code=201, media_type=MediaType.TEXT, headers=headers_given)
 
 
 @read("/api/v1/uploads", READ_UPLOADS, summary="List my uploads", tags=_TAGS)
@@ -99,7 +106,7 @@ async def read_upload(upload: FromPath[str], actor: Who, platform: Here) -> Resp
 
 @head(
     "/api/v1/uploads/{upload:str}",
-    opt={"permission": READ_UPLOADS, "keyed": False, "streams": False},
+    opt={"permission": READ_UPLOADS, "keyed": False, "streams": False} | documented.ASK,
     summary="Where an upload stands (tus)",
     tags=_TAGS,
 )
@@ -110,12 +117,13 @@ async def upload_offset(upload: FromPath[str], request: AnyRequest, actor: Who, 
         row = await uploads.see(platform, actor, upload)
     except Problem as problem:
         raise _speaking_tus(problem) from None
-    return Response(None, headers=_upload_headers(uploads.as_upload(row)) | _description(row) | NO_STORE)
+    stands = _upload_headers(uploads.as_upload(row)) | _description(row) | NO_STORE
+    return Response(None, media_type=MediaType.TEXT, headers=stands)
 
 
 @patch(
     "/api/v1/uploads/{upload:str}",
-    opt=_STREAMED,
+    opt=_STREAMED | documented.SEND,
     status_code=204,
     summary="Send bytes to an upload (tus)",
     tags=_TAGS,
@@ -129,7 +137,7 @@ async def send_bytes(upload: FromPath[str], request: AnyRequest, actor: Who, pla
 
 @delete(
     "/api/v1/uploads/{upload:str}",
-    opt=_STREAMED,
+    opt=_STREAMED | documented.END,
     status_code=204,
     summary="End an upload (tus termination)",
     tags=_TAGS,
@@ -156,6 +164,7 @@ async def overridden(upload: FromPath[str], request: AnyRequest, actor: Who, pla
     status_code=202,
     summary="Publish a release",
     tags=_TAGS,
+    opt={"gives": {"Location": "Where the release is."}},
 )
 async def make_release(
     mod: FromPath[str], data: JSONBody[NewRelease], actor: Who, platform: Here
