@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loadstone.catalog import authoring, releasing
-from loadstone.catalog.models import NewClaim
+from loadstone.catalog.models import Alternative, NewClaim
 from loadstone.compat.versions import scheme
 from loadstone.kernel.ids import decode
 from loadstone.kernel.platform import Platform
@@ -314,7 +314,7 @@ async def test_an_author_cannot_have_a_patch_installed_everywhere(
     _, (swords, shields, patch) = await world(person, "Swords", "Shields", "Patch")
     for mod in (swords, shields):
         await release(platform, mod, "1.0")
-    both = NewClaim(kind="patches", target="swords", any_of=[{"target": "shields"}])
+    both = NewClaim(kind="patches", target="swords", any_of=[Alternative("shields")])
     await release(platform, patch, "1.0", [both])
     assert plan(await resolve(client, "swords", "shields")) == {"swords": "1.0", "shields": "1.0"}
     recommended = plan(await resolve(client, "swords", "shields", recommends=True))

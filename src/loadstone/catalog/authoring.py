@@ -294,7 +294,7 @@ def check_ranges(scheme_name: str, new: NewClaim, at: str) -> None:
 
     read = scheme(scheme_name).key if new.kind == "provides" else scheme(scheme_name).parse_range
     given = [(f"{at}/range", new.range)]
-    given += [(f"{at}/any_of/{nth}/range", end.get("range")) for nth, end in enumerate(new.any_of or [])]
+    given += [(f"{at}/any_of/{nth}/range", end.range) for nth, end in enumerate(new.any_of or [])]
     for where, text in given:
         try:
             if text:

@@ -224,6 +224,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
+class Alternative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One of several packages that would do."""
+
+    target: PackageName
+    range: Annotated[str, Meta(max_length=200)] | None = None
+
+
 class NewClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A fact to be claimed.
 
@@ -235,9 +242,9 @@ class NewClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     kind: ClaimKind
     target: PackageName | None = None
     range: Annotated[str, Meta(max_length=200)] | None = None
-    any_of: Annotated[list[dict[str, str]], Meta(max_length=100)] | None = None
-    builds: Annotated[list[str | None], Meta(min_length=2, max_length=2)] | None = None
-    loader: str | None = None
+    any_of: Annotated[list[Alternative], Meta(max_length=100)] | None = None
+    builds: Annotated[list[VersionText | None], Meta(min_length=2, max_length=2)] | None = None
+    loader: Slug | None = None
     side: Side | None = None
     note: Annotated[str, Meta(max_length=300)] = ""
 
