@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import psutil
-
 from scripts.tour import Tour
 
 LIMITS = {"web worker": 150.0}

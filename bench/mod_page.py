@@ -126,11 +126,10 @@ def main() -> int:
             children.append(serve("raw:app", ports[1], folder, {**environment, "DSN": dsn, "PYTHONPATH": str(folder)}))
             for port in ports:
                 wait_for(f"http://127.0.0.1:{port}/api/v1/games/bench/mods/mod-0")
-            rates: list[tuple[float, float]] = []
             for port in ports:
                 load(port, folder / "ask.lua", 2)
-            for _ in range(ROUNDS):
-                rates.append((load(ports[0], folder / "ask.lua", SECONDS), load(ports[1], folder / "ask.lua", SECONDS)))
+            script = folder / "ask.lua"
+            rates = [(load(ports[0], script, SECONDS), load(ports[1], script, SECONDS)) for _ in range(ROUNDS)]
         finally:
             for child in children:
                 child.terminate()
