@@ -41,13 +41,18 @@ class Site(msgspec.Struct, frozen=True):
         async with self.platform.transaction() as tx:
             await tx.enqueue(STUBBORN, {"until": str(mended)})
         async with asyncio.timeout(60):
-            while not await self.parked():
+            while not await self._jobs("failed"):
                 await asyncio.sleep(0.1)
 
-    async def parked(self) -> int:
-        """How many stubborn jobs are parked."""
-        query = "select count(*) from pgqueuer where entrypoint = $1 and status::text = 'failed'"
-        return int(await self.platform.db.fetchval(query, STUBBORN))
+    async def until_no_job_is_stubborn(self) -> None:
+        """Returns when each stubborn job was done at last."""
+        async with asyncio.timeout(60):
+            while await self._jobs("queued", "picked", "failed"):
+                await asyncio.sleep(0.1)
+
+    async def _jobs(self, *states: str) -> int:
+        query = "select count(*) from pgqueuer where entrypoint = $1 and status::text = any($2)"
+        return int(await self.platform.db.fetchval(query, STUBBORN, list(states)))
 
 
 @contextlib.asynccontextmanager
