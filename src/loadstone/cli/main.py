@@ -33,6 +33,12 @@ app.command("loadstone.cli.operate:openapi", name="openapi", help="Print the Ope
 app.command("loadstone.cli.operate:member", name="member", help="Set a member's roles.", group=OPERATOR)
 app.command("loadstone.cli.operate:doctor", name="doctor", help="Say what is wrong and how to mend it.", group=OPERATOR)
 app.command("loadstone.cli.jobs:jobs", name="jobs", help="Show background jobs, retry parked ones.", group=OPERATOR)
+app.command(
+    "loadstone.cli.operate:recount",
+    name="recount",
+    help="Make the download counters anew from the log.",
+    group=OPERATOR,
+)
 app.command("loadstone.cli.keeping:backup", name="backup", help="Write everything into one file.", group=OPERATOR)
 app.command(
     "loadstone.cli.keeping:restore", name="restore", help="Bring a back-up into an empty platform.", group=OPERATOR

@@ -105,3 +105,25 @@ def doctor(*, config_file: Path | None = None) -> int:
             out.print(f"    {check.remedy}", style="dim", soft_wrap=True)
         worst = max(worst, check.severity)
     return 1 if worst == 2 else 0
+
+
+def recount(*, config_file: Path | None = None) -> int:
+    """Make the download counters anew from the log of granted downloads.
+
+    Parameters
+    ----------
+    config_file
+        The configuration file; its keys are those of `loadstone config`.
+    """
+    from loadstone.cli.environment import with_database
+    from loadstone.delivery.counting import rebuild_counters
+    from loadstone.kernel.platform import open_platform
+
+    async def run(config_: Config) -> int:
+        async with open_platform(config_) as platform:
+            return await rebuild_counters(platform)
+
+    with with_database(config_file) as config_:
+        wrong = asyncio.run(run(config_))
+    err.print(f"The counters equal the log; {wrong} were wrong before.")
+    return 0
