@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 import time
 import urllib.error
@@ -147,6 +148,16 @@ def _seed(config: Config) -> None:
     asyncio.run(seed_if_empty(config))
 
 
+def _command() -> str:
+    """How the reader's shell finds this program: by its name, or by its path from here."""
+    if shutil.which("loadstone"):
+        return "loadstone"
+    program = Path(sys.executable).with_name("loadstone")
+    with contextlib.suppress(ValueError):
+        return str(program.relative_to(Path.cwd()))
+    return str(program)
+
+
 def _greet(config: Config) -> None:
     from rich.panel import Panel
     from rich.table import Table
@@ -161,8 +172,8 @@ def _greet(config: Config) -> None:
         lines.add_row("", f"[dim]also in {demo}[/]")
     out.print(Panel(lines, title="Loadstone is ready", border_style="green", expand=False))
     out.print("Try next:")
-    game = "starfall"
-    out.print(f"  loadstone install {game}/ember-blades --into ./mods --server {config.address}", soft_wrap=True)
+    command = _command()
+    out.print(f"  {command} install starfall/ember-blades --into ./mods --server {config.address}", soft_wrap=True)
     out.print(f"  curl -s '{config.address}/api/v1/search?q=blades'", soft_wrap=True)
-    out.print("  loadstone config")
+    out.print(f"  {command} doctor", soft_wrap=True)
     out.print("[dim]Ctrl-C stops everything.[/]")
