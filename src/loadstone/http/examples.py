@@ -18,12 +18,17 @@ from loadstone.discovery.models import FacetCount, Facets, SearchPage
 from loadstone.http.graphql import Document
 from loadstone.identity.models import Account, Credentials, Member, NewToken, Registration, Token
 from loadstone.installs.models import (
+    Check,
+    CheckRequest,
+    Finding,
     Have,
+    Held,
     Newest,
     PlanEntry,
     PlanFile,
     Resolution,
     ResolveRequest,
+    Said,
     Updates,
     UpdatesRequest,
     UpdateState,
@@ -226,9 +231,19 @@ def examples() -> Mapping[str, Example]:
             UpdatesRequest(items=[Have(release=RELEASE)], build="1.1", loader="forge"),
             Updates([_update()]),
         ),
+        "check_installed": Example(
+            CheckRequest(game=GAME, installed=[Held(package="sharper-swords", version="1.0")], build="1.1"),
+            _check(),
+        ),
         "graphql": Example(Document(graph), {"data": {"game": {"name": "Starfall", "mods": items}}}),
         "sdl": Example(answer='"""A game whose mods are here."""\ntype Game {\n  id: ID!\n  slug: String!\n}'),
     }  # fmt: skip
+
+
+def _check() -> Check:
+    text = "Sharper Swords 1.0 needs Forge Tools >=2; it is not installed."
+    missing = Finding(kind="missing", text=text, package=PACKAGE, item=0, said=[Said(CLAIM, "author", "")])
+    return Check(sound=False, game=GAME, build="1.1", problems=[missing], warnings=[])
 
 
 def _identity(password: str) -> dict[str, Example]:

@@ -10,6 +10,7 @@ from loadstone.kernel.errors import InvalidInputError, UnavailableError
 
 MOST_WANTED: Final = 2000
 MOST_INSTALLED: Final = 4000
+MOST_CHECKED: Final = 2000
 
 Name = Annotated[str, Meta(min_length=1, max_length=130, pattern=r"^[^\x00-\x20\x7f]+$")]
 Text = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -160,6 +161,68 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[Note] = []
     facts: list[Fact] = []
     repairs: list[Repair] = []
+
+
+class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something installed: a release by its id, or a package (or mod) at a version."""
+
+    release: Annotated[str, Meta(max_length=40)] | None = None
+    package: Name | None = None
+    version: Text | None = None
+
+
+class CheckRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is installed and where it runs; ``going_to`` is another build that the game may be brought to."""
+
+    game: Name
+    installed: Annotated[list[Held], Meta(min_length=1, max_length=MOST_CHECKED)]
+    build: Text | None = None
+    going_to: Text | None = None
+    loader: Text | None = None
+    os: Os | None = None
+    side: Side | None = None
+    channels: Annotated[list[Channel], Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["release", "beta", "alpha"]
+    )
+    owned: Annotated[list[Name], Meta(max_length=200)] = []
+
+
+class Said(msgspec.Struct, frozen=True):
+    """Who says so: a claim, where it comes from, and what its author added in words."""
+
+    claim: str
+    source: str
+    note: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong, in a sentence. ``item`` is the place in ``installed``, where it is about one."""
+
+    kind: str
+    text: str
+    package: str
+    item: int | None
+    said: list[Said]
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """What going to another build would mean: what it breaks, and what it mends."""
+
+    build: str
+    sound: bool
+    breaks: list[Finding]
+    mends: list[Finding]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """``sound`` means that nothing in ``problems`` stands against what is installed; ``warnings`` do not count."""
+
+    sound: bool
+    game: str
+    build: str | None
+    problems: list[Finding]
+    warnings: list[Finding]
+    going_to: Move | None = None
 
 
 class Have(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

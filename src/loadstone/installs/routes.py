@@ -3,8 +3,8 @@
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
-from loadstone.installs import service, updates
-from loadstone.installs.models import Resolution, ResolveRequest, Updates, UpdatesRequest
+from loadstone.installs import checking, service, updates
+from loadstone.installs.models import Check, CheckRequest, Resolution, ResolveRequest, Updates, UpdatesRequest
 from loadstone.kernel.permissions import READ_PUBLIC
 from loadstone.kernel.rest import NO_STORE, Here, act
 
@@ -42,4 +42,20 @@ async def check_updates(data: JSONBody[UpdatesRequest], platform: Here) -> Updat
     return await updates.check(platform, data)
 
 
-ROUTES: list[HTTPRouteHandler] = [resolve, check_updates]
+@act(
+    "/api/v1/check",
+    READ_PUBLIC,
+    summary="Check an installed set",
+    tags=["installs"],
+    opt={"asks_only": True, "answers": {404: "There is no such game."}},
+    response_headers=NO_STORE,
+)
+async def check_installed(data: JSONBody[CheckRequest], platform: Here) -> Check:
+    """Whether up to 2,000 installed releases go together on a build, and what is wrong if they do not.
+
+    With ``going_to``, also what would break (and what would be mended) if the game went to that build.
+    """
+    return await checking.check(platform, data)
+
+
+ROUTES: list[HTTPRouteHandler] = [resolve, check_updates, check_installed]

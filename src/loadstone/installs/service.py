@@ -68,7 +68,7 @@ async def resolve(platform: Platform, asked: ResolveRequest) -> Resolution:
 
 async def _request(platform: Platform, world: World, game: Row, asked: ResolveRequest) -> solver.Request:
     wanted = await _wanted(platform, world, game, asked)
-    _check_build(world, asked)
+    check_build(world, asked.build)
     return solver.Request(
         wanted=tuple(wanted),
         locked=tuple(
@@ -139,12 +139,15 @@ def _check_range(world: World, wanted: Wanted, at: str) -> None:
         raise BadRangeError(str(error), errors=[FieldError(f"{at}/range", error.reason)]) from error
 
 
-def _check_build(world: World, asked: ResolveRequest) -> None:
-    """A build may also be a prefix (``1.12``) or one that the game does not list yet; but it has a number."""
-    if asked.build and not world.has_build(asked.build) and not any(c.isdigit() for c in asked.build):
+def check_build(world: World, build: str | None, field: str = "build") -> None:
+    """A build may also be a prefix (``1.12``) or one that the game does not list yet; but it has a number.
+
+    Raises :class:`UnknownWantedError`.
+    """
+    if build and not world.has_build(build) and not any(c.isdigit() for c in build):
         raise UnknownWantedError(
-            f"The game has no build “{asked.build}”; read the game to see those it has.",
-            errors=[FieldError("/build", "unknown build")],
+            f"The game has no build “{build}”; read the game to see those it has.",
+            errors=[FieldError(f"/{field}", "unknown build")],
         )
 
 
