@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from PIL import Image
 
@@ -68,7 +68,7 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     for _, _, operation in operations(document):
         for where, _, body in contents(operation):
             schema = body["schema"] | {"components": document["components"]}
-            validator = jsonschema.Draft202012Validator(schema)
+            validator = jsonschema_rs.Draft202012Validator(schema)
             wrong += [
                 f"{operation['operationId']} {where}: {e.message}" for e in validator.iter_errors(body["example"])
             ]
@@ -157,8 +157,8 @@ async def test_the_examples_work_one_after_another(
     ticket = await tour.send("make_ticket")
     tour.named(shown.TICKET, ticket["id"])
     for name in (
-        "make_tickets", "renew_ticket", "resolve", "check_updates", "check_installed", "graphql", "sdl", "me",
-        "profile", "list_games", "read_game", "browse", "read_mod", "read_mod_by_name", "list_chains", "list_releases",
+        "make_tickets", "renew_ticket", "resolve", "check_updates", "check_installed", "list_installability", "graphql", "sdl",
+        "me", "profile", "list_games", "read_game", "browse", "read_mod", "read_mod_by_name", "list_chains", "list_releases",
         "read_release", "list_entries", "list_claims", "dependents", "my_mods", "list_images", "list_uploads",
         "read_upload", "read_stages", "act_on_release", "remove_image", "withdraw_claim", "moderate_mod",
     ):  # fmt: skip

@@ -16,6 +16,7 @@ import structlog
 
 from loadstone.catalog.models import Mod
 from loadstone.catalog.service import public_mods
+from loadstone.http.gate import check_address
 from loadstone.http.problems import MEDIA_TYPE
 from loadstone.kernel import metrics
 from loadstone.kernel.db import Coalescer
@@ -43,6 +44,7 @@ SECURITY_HEADERS: Final = (
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _PERSONAL: Final = frozenset({b"authorization", b"cookie"})
+_OWN_HEAD: Final = ("/files/", "/api/v1/uploads/")
 _ETAG_TYPES: Final = (b"application/json", b"text/html", b"application/atom+xml", b"application/schema+json")
 
 
@@ -70,10 +72,11 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        asked, scope = scope["method"], _as_get(scope)
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        answer = _Answer(scope, send, request_id, headers, hsts=self._is_https())
+        answer = _Answer(asked, send, request_id, headers, hsts=self._is_https())
         metrics.IN_FLIGHT.inc()
         try:
             await self._route(scope, receive, answer)
@@ -89,10 +92,11 @@ class Edge:
         finally:
             metrics.IN_FLIGHT.dec()
             seconds = time.perf_counter() - started
-            self._record(scope, answer, seconds)
+            self._record(asked, scope, answer, seconds)
             structlog.contextvars.unbind_contextvars("request_id")
 
     async def _route(self, scope: Any, receive: Any, answer: "_Answer") -> None:
+        check_address(scope)
         path = scope["path"]
         if path == "/livez":
             await _send_text(answer, 200, b"alive\n")
@@ -163,7 +167,7 @@ class Edge:
         return f"{self._prefix}-{self._serial:x}"
 
     @staticmethod
-    def _record(scope: Any, answer: "_Answer", seconds: float) -> None:
+    def _record(asked: str, scope: Any, answer: "_Answer", seconds: float) -> None:
         handler = scope.get("route_handler")
         operation = handler.handler_name if handler is not None else answer.operation or _operation(scope["path"])
         metrics.REQUESTS.labels(operation, str(answer.status)).inc()
@@ -171,16 +175,32 @@ class Edge:
         quiet = scope["path"] in {"/livez", "/readyz", "/metrics"}
         (_log.debug if quiet else _log.info)(
             "request",
-            method=scope["method"],
+            method=asked,
             path=_shown(scope["path"]),
             status=answer.status,
             ms=round(seconds * 1000, 2),
         )
 
 
+def _as_get(scope: Any) -> Any:
+    """HEAD as the GET whose headers it asks for (RFC 9110 §9.3.2), except where HEAD has an answer of its own."""
+    if scope["method"] != "HEAD" or scope["path"].startswith(_OWN_HEAD):
+        return scope
+    return scope | {"method": "GET"}
+
+
+def _bodiless(send: Any) -> Any:
+    async def send_headers(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            message = message | {"body": b""}
+        await send(message)
+
+    return send_headers
+
+
 def _shown(path: str) -> str:
     """The path as logs may have it: a download link would open its file for whoever reads it there."""
-    return "/files/…" if path.startswith("/files/") else path
+    return "/files/…" if path.startswith("/files/") else path.encode("utf-8", "replace").decode()
 
 
 def quick_key(scope: Any) -> tuple[str, str] | None:
@@ -204,9 +224,9 @@ def _operation(path: str) -> str:
 class _Answer:
     """Adds the headers that every answer has; gives small cacheable answers an ETag and answers 304."""
 
-    def __init__(self, scope: Any, send: Any, request_id: str, headers: dict[bytes, bytes], *, hsts: bool) -> None:
-        self._send = send
-        self._method = scope["method"]
+    def __init__(self, method: str, send: Any, request_id: str, headers: dict[bytes, bytes], *, hsts: bool) -> None:
+        self._send = send if method != "HEAD" else _bodiless(send)
+        self._method = method
         self._request_id = request_id
         self._if_none_match = headers.get(b"if-none-match")
         self._held: dict[str, Any] | None = None
@@ -265,7 +285,7 @@ class _Answer:
 
     async def _conditional(self, start: Any, message: Any) -> None:
         tag = next((v for n, v in start["headers"] if n.lower() == b"etag"), None)
-        if tag is None and self._method == "GET":
+        if tag is None:
             tag = b'"' + hashlib.blake2b(message.get("body", b""), digest_size=12).hexdigest().encode() + b'"'
             start["headers"].append((b"etag", tag))
             if not any(n.lower() == b"cache-control" for n, _ in start["headers"]):

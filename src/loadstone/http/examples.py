@@ -23,12 +23,14 @@ from loadstone.installs.models import (
     Finding,
     Have,
     Held,
+    Installability,
     Newest,
     PlanEntry,
     PlanFile,
     Resolution,
     ResolveRequest,
     Said,
+    Standings,
     Updates,
     UpdatesRequest,
     UpdateState,
@@ -230,6 +232,17 @@ def examples() -> Mapping[str, Example]:
         "check_updates": Example(
             UpdatesRequest(items=[Have(release=RELEASE)], build="1.1", loader="forge"),
             Updates([_update()]),
+        ),
+        "list_installability": Example(
+            answer=Standings(
+                game=GAME, build="1.1", counts={"installable": 1},
+                items=[
+                    Installability(
+                        package=PACKAGE, mod=MOD, mod_name="Sharper Swords", standing="installable",
+                        newest=Newest(RELEASE, "1.0"),
+                    )
+                ],
+            )
         ),
         "check_installed": Example(
             CheckRequest(game=GAME, installed=[Held(package="sharper-swords", version="1.0")], build="1.1"),

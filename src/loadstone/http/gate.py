@@ -10,12 +10,21 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
+from litestar.enums import RequestEncodingType
+from litestar.handlers import BaseRouteHandler
+from litestar.params import BodyKwarg
+
 from loadstone.http import idempotency
 from loadstone.identity import service as identity
 from loadstone.identity.models import ANONYMOUS, Actor, CrossSiteError, check, fits_csrf
 from loadstone.identity.routes import cookie_name
 from loadstone.kernel.config import Config
-from loadstone.kernel.errors import InvalidInputError, TooLargeError, UnauthenticatedError
+from loadstone.kernel.errors import (
+    InvalidInputError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnsupportedMediaTypeError,
+)
 from loadstone.kernel.permissions import Permission, Rank
 from loadstone.kernel.platform import Platform
 
@@ -42,18 +51,17 @@ class Gate:
             return
         options = scope["route_handler"].opt
         if scope["method"] == "OPTIONS" and "permission" not in options:
-            # The framework's own answer: which methods the address takes. It touches nothing.
-            await self._app(scope, receive, send)
+            await _tell_methods(scope, send)
             return
         platform = self._platform()
         headers = _headers(scope)
-        _check_encoding(scope)
         actor = await authenticate(platform, headers)
         scope["state"]["actor"] = actor
         permission: Permission = options["permission"]
         body: bytes | None = None
         if scope["method"] not in _SAFE and not options.get("streams"):
             body = await _read_body(receive, headers, platform.config.max_body_bytes)
+            _check_type(scope["route_handler"], headers, body)
             receive = _replaying(body, receive)
         if scope["method"] not in _SAFE:
             check_same_site(platform.config, headers)
@@ -68,6 +76,16 @@ class Gate:
             await idempotency.once(platform, actor, key, digest, self._app, scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+async def _tell_methods(scope: Any, send: Any) -> None:
+    """Which methods the address takes (RFC 9110 §9.3.7). The framework's own answer forgets some of them."""
+    template = scope["path_template"]
+    methods = {m for route in scope["litestar_app"].routes if route.path_format == template for m in route.methods}
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    headers = [(b"allow", allowed.encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def authenticate(platform: Platform, headers: Headers) -> Actor:
@@ -145,8 +163,11 @@ def _headers(scope: Any) -> Headers:
     return found
 
 
-def _check_encoding(scope: Any) -> None:
-    """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in path and query."""
+def check_address(scope: Any) -> None:
+    """Refuse text that no handler and no database can take: NUL anywhere, broken UTF-8 in path and query.
+
+    Raises :class:`InvalidInputError`.
+    """
     query = scope["query_string"]
     if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
         raise InvalidInputError("The address has a NUL character in it.")
@@ -178,6 +199,18 @@ async def _read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     if announced is not None and size != announced:
         raise InvalidInputError(f"Content-Length says {announced} bytes, but {size} arrived.")
     return b"".join(chunks)
+
+
+def _check_type(handler: BaseRouteHandler, headers: Headers, body: bytes) -> None:
+    """Refuse a body that says it is no JSON where JSON is taken; without a type it is read as JSON."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    field = handler.parsed_data_field
+    if not body or not kind or field is None or not isinstance(field.kwarg_definition, BodyKwarg):
+        return
+    if field.kwarg_definition.media_type is not RequestEncodingType.JSON:
+        return
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
 
 
 def _announced(headers: Headers) -> int | None:

@@ -2,7 +2,15 @@
 
 The key's row is made before the work; the work's own transaction marks it as having taken effect, so a
 crash between the two can be told apart: without effect the work is done again, with effect but without
-a kept answer the client is told so, and nothing happens twice.
+a kept answer the client is told so, and nothing happens twice. A request that stopped for so long that
+another one took over its key cannot take effect any more: the mark fails, and its transaction with it.
+
+A refusal (4xx, 5xx) of which nothing took effect is not kept, and its key is free again: the client mends
+what was wrong (finishes the upload, logs in, corrects a member) and sends the same key, and asking again
+cannot do harm, because nothing was done. A refusal after something took effect is kept like a success.
+
+An answer that is shown once (``opt["shown_once"]``: it carries a secret that is kept nowhere) is not kept
+either; its repetition is told that the first request took effect.
 """
 
 import contextlib
@@ -34,7 +42,44 @@ class KeyInProgressError(ConflictError):
 
 class AnswerLostError(ConflictError):
     code = "idempotency-answer-lost"
-    title = "The first request took effect, but its answer was lost in a crash; read the result where it lies"
+    title = "The first request took effect, but its answer is not kept; read the result where it lies"
+
+
+class _Owned:
+    """A key while its request is being answered; told from a later owner's by when it was taken."""
+
+    def __init__(self, platform: Platform, caller: str, key: str, since: dt.datetime) -> None:
+        self._platform = platform
+        self._row = (caller, key, since)
+
+    async def mark(self, tx: Transaction) -> None:
+        """In the work's own transaction: it takes effect. Raises :class:`KeyInProgressError`, another owns it."""
+        marked = await tx.execute(
+            "update idempotency_keys set took_effect = true where caller = $1 and key = $2 and started_at = $3",
+            *self._row,
+        )
+        if marked != "UPDATE 1":
+            raise KeyInProgressError(headers={"Retry-After": "1"})
+
+    async def keep(self, status: int, headers: list[list[str]], body: bytes | None) -> None:
+        """Keep the answer, or free the key of a refusal without effect."""
+        if status >= 400:
+            await self.release()
+        if status >= 500:
+            return
+        await self._platform.db.fetch(
+            "update idempotency_keys set status = $4, headers = $5, body = $6"
+            " where caller = $1 and key = $2 and started_at = $3",
+            *self._row, status, headers, body,
+        )  # fmt: skip
+
+    async def release(self) -> None:
+        """Free the key, if nothing took effect."""
+        await self._platform.db.fetch(
+            "delete from idempotency_keys where caller = $1 and key = $2 and started_at = $3"
+            " and not took_effect and status is null",
+            *self._row,
+        )
 
 
 async def once(
@@ -50,13 +95,13 @@ async def once(
     """Answer from the first time, or do the work and keep its answer."""
     key = _checked(raw_key)
     caller = actor.caller
-    claimed = await _claim(platform, caller, key, request)
+    since = platform.clock.now()
+    claimed = await _claim(platform, caller, key, request, since)
     if claimed is not None:
         await _replay(claimed, send)
         return
-
-    async def mark(tx: Transaction) -> None:
-        await tx.execute("update idempotency_keys set took_effect = true where caller = $1 and key = $2", caller, key)
+    own = _Owned(platform, caller, key, since)
+    shown_once: bool = scope["route_handler"].opt.get("shown_once", False)
 
     status = 0
     headers: list[list[str]] = []
@@ -72,16 +117,16 @@ async def once(
         elif message["type"] == "http.response.body":
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                await _keep(platform, caller, key, status, headers, bytes(body))
+                await own.keep(status, headers, None if shown_once else bytes(body))
         await send(message)
 
-    hook = before_commit.set(mark)
+    hook = before_commit.set(own.mark)
     try:
         await app(scope, receive, keeping)
     except Exception:
         # The exception becomes the answer outside of here; nothing took effect unless it is marked.
         with contextlib.suppress(Exception):
-            await _release(platform, caller, key)
+            await own.release()
         raise
     finally:
         before_commit.reset(hook)
@@ -97,8 +142,7 @@ def _checked(raw: bytes) -> str:
     return key
 
 
-async def _claim(platform: Platform, caller: str, key: str, request: bytes) -> Any | None:
-    now = platform.clock.now()
+async def _claim(platform: Platform, caller: str, key: str, request: bytes, now: dt.datetime) -> Any | None:
     row = await platform.db.fetchrow(
         "insert into idempotency_keys (caller, key, request, started_at) values ($1, $2, $3, $4)"
         " on conflict (caller, key) do update set started_at = excluded.started_at"
@@ -114,28 +158,13 @@ async def _claim(platform: Platform, caller: str, key: str, request: bytes) -> A
         raise KeyInProgressError(headers={"Retry-After": "1"})
     if row["request"] != request:
         raise KeyReusedError
+    if row["status"] is not None and row["body"] is None:
+        raise AnswerLostError
     if row["status"] is not None:
         return row
     if row["took_effect"] and row["started_at"] < now - dt.timedelta(seconds=_FRESH_SECONDS):
         raise AnswerLostError
     raise KeyInProgressError(headers={"Retry-After": "1"})
-
-
-async def _keep(platform: Platform, caller: str, key: str, status: int, headers: list[list[str]], body: bytes) -> None:
-    if status >= 500:
-        await _release(platform, caller, key)
-        return
-    await platform.db.fetch(
-        "update idempotency_keys set status = $3, headers = $4, body = $5 where caller = $1 and key = $2",
-        caller, key, status, headers, body,
-    )  # fmt: skip
-
-
-async def _release(platform: Platform, caller: str, key: str) -> None:
-    await platform.db.fetch(
-        "delete from idempotency_keys where caller = $1 and key = $2 and not took_effect and status is null",
-        caller, key,
-    )  # fmt: skip
 
 
 async def _replay(row: Any, send: Send) -> None:

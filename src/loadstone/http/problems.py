@@ -67,6 +67,8 @@ def as_problem(error: BaseException) -> Problem:  # noqa: C901, PLR0911 - one ro
         return _unreadable(error)
     if isinstance(error, msgspec.ValidationError):
         return invalid(str(error))
+    if isinstance(error, RecursionError):
+        return MalformedError("The body is nested too deeply.")
     if isinstance(error, UnicodeDecodeError):
         return MalformedError("The body is not valid UTF-8.")
     if isinstance(error, NotFoundException):

@@ -93,7 +93,7 @@ async def profile(name: FromPath[str], platform: Here) -> Member:
     return await service.profile(platform, name)
 
 
-@create("/api/v1/tokens", MANAGE_TOKENS, summary="Make a personal token", tags=["identity"])
+@create("/api/v1/tokens", MANAGE_TOKENS, summary="Make a personal token", tags=["identity"], opt={"shown_once": True})
 async def make_token(data: JSONBody[NewToken], actor: Who, platform: Here) -> Response[Token]:
     """Make a token for scripts and mod managers. ``secret`` is shown this once."""
     return Response(await service.make_token(platform, actor, data), headers=NO_STORE)
