@@ -17,10 +17,12 @@ from typing import Final, TypeVar
 
 from loadstone.catalog import knowledge
 from loadstone.compat import solver
+from loadstone.compat.changes import Changed
 from loadstone.compat.surroundings import View
+from loadstone.compat.sweep import Sweep
 from loadstone.compat.universe import Universe
 from loadstone.installs.models import SolverBusyError
-from loadstone.installs.worlds import World, pieces
+from loadstone.installs.worlds import Edition, World, pieces
 from loadstone.kernel import events
 from loadstone.kernel.db import Database
 from loadstone.kernel.events import Event, Position
@@ -36,6 +38,8 @@ _MOST_DIRTY: Final = 400
 """Mods from which on a world is read anew as a whole."""
 _MOST_PAGES: Final = 40
 _PAGE: Final = 500
+_MOST_SWEEPS: Final = 4
+"""Builds of a game for which it is kept what can be installed."""
 
 
 class Workers:
@@ -56,12 +60,34 @@ class Workers:
             self._room += 1
 
 
+class Swept:
+    """What can be installed on a build, in one edition of a world, with the reasons that were asked for so far."""
+
+    def __init__(self, world: World, edition: Edition, sweep: Sweep) -> None:
+        self.world = world
+        self.edition = edition
+        self.sweep = sweep
+        self.reasons: dict[str, tuple[solver.Fact, ...]] = {}
+
+    def is_of(self, world: World) -> bool:
+        return self.world is world and self.edition is world.edition
+
+    def reason(self, package: str) -> tuple[solver.Fact, ...]:
+        """Why a package cannot be installed, from the last time that it was asked or worked out now."""
+        known = self.reasons.get(package)
+        if known is None:
+            known = self.reasons[package] = self.sweep.reason(package)
+        return known
+
+
 class _Kept:
     """A world and what has to be read again of it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.dirty: set[int] = set()
+        self.sweeps: OrderedDict[str | None, Swept] = OrderedDict()
+        self.sweeping = asyncio.Lock()
 
 
 class Keeper:
@@ -108,6 +134,32 @@ class Keeper:
             return solver.solve(universe, request, time.monotonic)
 
         return await self.workers.run(work)
+
+    async def swept(self, game_id: int, world: World, build: str | None) -> Swept:
+        """What can be installed on a build (None: on any), made anew only where the news matters.
+
+        One sweep of a game runs at a time; who asks for the same meanwhile gets that one.
+        Raises :class:`SolverBusyError`.
+        """
+        kept = self._kept.get(game_id) or _Kept(world)  # forgotten meanwhile: answered, not kept
+        async with kept.sweeping:
+            old = kept.sweeps.get(build)
+            if old is None or not old.is_of(world):
+                kept.sweeps[build] = await self.workers.run(lambda: self._sweep(world, build, old))
+            kept.sweeps.move_to_end(build)
+            while len(kept.sweeps) > _MOST_SWEEPS:
+                kept.sweeps.popitem(last=False)
+            return kept.sweeps[build]
+
+    def _sweep(self, world: World, build: str | None, old: Swept | None) -> Swept:
+        edition = world.edition
+        here = solver.Surroundings(builds=(build,) if build else ())
+        touched = edition.touched_since(old.edition.number) if old is not None and old.world is world else None
+        with self._viewing:
+            solver.view_of(edition.universe, here)
+        if old is None or touched is None:
+            return Swept(world, edition, Sweep(edition.universe, here))
+        return Swept(world, edition, old.sweep.after(Changed(edition.universe, touched)))
 
     async def doubt(self, platform: Platform, game_id: int, ids: Iterable[int]) -> None:
         """Read these mods (or the mods of these chains and releases) again before the next plan."""

@@ -275,6 +275,37 @@ class Updates(msgspec.Struct, frozen=True):
     items: list[UpdateState]
 
 
+Standing = Literal["installable", "uninstallable", "no_release", "undecided", "unknown"]
+
+
+class Installability(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a package can be installed on a build at all.
+
+    ``installable``: ``newest`` is the newest release that can. ``uninstallable``: releases seem to fit, but what
+    they need cannot be had. ``no_release``: none is made for the build. ``undecided``: not found out within the
+    bounds. ``unknown``: this game has nothing of that name, which ``asked`` repeats. ``reason`` says why not; it
+    is null where it was not worked out in this answer, which asking again for fewer mods brings.
+    """
+
+    package: str | None
+    mod: str | None
+    mod_name: str | None
+    standing: Standing
+    asked: str | None = None
+    newest: Newest | None = None
+    reason: list[Fact] | None = None
+
+
+class Standings(msgspec.Struct, frozen=True, kw_only=True):
+    """Packages by name, and how many of the game's listed ones stand how on this build."""
+
+    game: str
+    build: str | None
+    counts: dict[Standing, int]
+    items: list[Installability]
+    next_cursor: str | None = None
+
+
 class UnknownWantedError(InvalidInputError):
     code = "unknown-wanted"
     title = "The request names something that this game does not have"

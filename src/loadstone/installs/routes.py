@@ -1,12 +1,22 @@
 """REST of installations."""
 
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody
+from typing import Annotated
 
-from loadstone.installs import checking, service, updates
-from loadstone.installs.models import Check, CheckRequest, Resolution, ResolveRequest, Updates, UpdatesRequest
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from loadstone.installs import checking, installability, service, updates
+from loadstone.installs.models import (
+    Check,
+    CheckRequest,
+    Resolution,
+    ResolveRequest,
+    Standings,
+    Updates,
+    UpdatesRequest,
+)
 from loadstone.kernel.permissions import READ_PUBLIC
-from loadstone.kernel.rest import NO_STORE, Here, act
+from loadstone.kernel.rest import NO_STORE, Here, act, read
 
 
 @act(
@@ -58,4 +68,34 @@ async def check_installed(data: JSONBody[CheckRequest], platform: Here) -> Check
     return await checking.check(platform, data)
 
 
-ROUTES: list[HTTPRouteHandler] = [resolve, check_updates, check_installed]
+@read(
+    "/api/v1/games/{game:str}/installability",
+    READ_PUBLIC,
+    summary="What can be installed",
+    tags=["installs"],
+    response_headers=NO_STORE,
+)
+async def list_installability(
+    game: FromPath[str],
+    platform: Here,
+    build: Annotated[
+        str | None, QueryParameter(min_length=1, max_length=100, description="A build of the game.")
+    ] = None,
+    mods: Annotated[
+        str | None,
+        QueryParameter(max_length=50_000, description="Up to 1,000 slugs, numbers or ids, separated by commas."),
+    ] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(max_length=2000, description="next_cursor of the page before.")
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Packages on a page.")] = 100,
+) -> Standings:
+    """Which mods can be installed on a build together with all that they need, and why the others cannot.
+
+    Without ``build``, on any build. Reasons are looked for during a bounded time; where ``reason`` is null for a
+    mod that cannot be installed, ask again.
+    """
+    return await installability.standings(platform, game, build, mods, cursor, limit)
+
+
+ROUTES: list[HTTPRouteHandler] = [resolve, check_updates, check_installed, list_installability]

@@ -232,19 +232,20 @@ def _refusal(outcome: solver.Unsatisfiable | solver.GaveUp, game: Row, asked: Re
         return Resolution(status="gave_up", notes=[Note(outcome.reason, text, "", [])], **common)
     return Resolution(
         status="unsatisfiable",
-        facts=[
-            Fact(
-                kind=fact.kind,
-                text=fact.text,
-                claims=list(fact.claims),
-                sources=list(fact.sources),
-                packages=list(fact.packages),
-                parent=fact.parent,
-            )
-            for fact in outcome.facts
-        ],
+        facts=[as_fact(fact) for fact in outcome.facts],
         repairs=[Repair(kind=repair.kind, text=repair.text, cost=repair.cost) for repair in outcome.repairs],
         **common,
+    )
+
+
+def as_fact(fact: solver.Fact) -> Fact:
+    return Fact(
+        kind=fact.kind,
+        text=fact.text,
+        claims=list(fact.claims),
+        sources=list(fact.sources),
+        packages=list(fact.packages),
+        parent=fact.parent,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from loadstone.catalog.knowledge import Knowledge, KnownChain, KnownClaim, KnownFile, KnownRelease
-from loadstone.compat.changes import with_changes
+from loadstone.compat.changes import Changed, with_changes
 from loadstone.compat.ranges import InvalidRange
 from loadstone.compat.universe import (
     Candidate,
@@ -35,6 +35,8 @@ _SIMPLE: Final = frozenset(
 _NARROWING: Final = frozenset({"author", "archive", "import"})
 """Whose ``works_with`` says all builds that a release is made for; others only add to what these say."""
 _ONE_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]*")
+_REMEMBERED: Final = 64
+"""Changes of which a world remembers what they touched."""
 Span = tuple[str | None, str | None]
 
 
@@ -46,6 +48,30 @@ class Piece(msgspec.Struct, frozen=True):
     default_package: str
     slug: str
     number: int
+    listed: bool = True
+
+
+class Edition(msgspec.Struct, frozen=True):
+    """A universe, the number of changes before it, and which packages the last of them touched (None: any)."""
+
+    universe: Universe
+    number: int
+    touched: tuple[frozenset[int] | None, ...]
+
+    def followed_by(self, changed: Changed) -> Edition:
+        return Edition(changed.universe, self.number + 1, (*self.touched, changed.touched)[-_REMEMBERED:])
+
+    def touched_since(self, number: int) -> frozenset[int] | None:
+        """The packages that changed since another edition; None where that cannot be told any more."""
+        news = self.number - number
+        if not 0 <= news <= len(self.touched):
+            return None
+        found: set[int] = set()
+        for touched in self.touched[len(self.touched) - news :]:
+            if touched is None:
+                return None
+            found |= touched
+        return frozenset(found)
 
 
 class World:
@@ -55,8 +81,12 @@ class World:
         self._scheme: Scheme = scheme(scheme_name)
         self._builds = tuple(builds)
         self._pieces = dict(pieces)
-        self.universe = self._built()
+        self.edition = Edition(self._built(), 0, ())
         self._name()
+
+    @property
+    def universe(self) -> Universe:
+        return self.edition.universe
 
     @property
     def size(self) -> int:
@@ -74,6 +104,14 @@ class World:
         piece = self._pieces.get(mod_id)
         return piece.default_package if piece else None
 
+    def mod_of(self, package: str) -> int | None:
+        """The mod that a package belongs to."""
+        return self._mods.get(package)
+
+    def listed(self) -> Sequence[str]:
+        """The packages that lists may name, in order: those of mods that are not only for who knows of them."""
+        return self._listed
+
     def knows(self, package: str) -> bool:
         """Whether a package or a provided name is there."""
         return package in self.universe.index or package in self.universe.providers
@@ -89,9 +127,10 @@ class World:
         self._pieces = {k: v for k, v in self._pieces.items() if k not in before} | dict(fresh)
         gone = {p.id for piece in before.values() if piece for p in piece.packages}
         if gone - {p.id for piece in fresh.values() for p in piece.packages}:
-            self.universe = self._built()
+            changed = Changed(self._built(), None)
         else:
-            self.universe = self._adapted([piece for piece in before.values() if piece], list(fresh.values()))
+            changed = self._adapted([piece for piece in before.values() if piece], list(fresh.values()))
+        self.edition = self.edition.followed_by(changed)  # in one step: others read it while this runs on a thread
         self._name()
 
     def _built(self) -> Universe:
@@ -102,7 +141,7 @@ class World:
             scheme=self._scheme,
         )
 
-    def _adapted(self, before: Sequence[Piece], fresh: Sequence[Piece]) -> Universe:
+    def _adapted(self, before: Sequence[Piece], fresh: Sequence[Piece]) -> Changed:
         old_packages = {package.id: package for piece in before for package in piece.packages}
         old_claims = {claim.id: claim for piece in before for claim in piece.claims}
         new_claims = {claim.id: claim for piece in fresh for claim in piece.claims}
@@ -110,11 +149,14 @@ class World:
         rest = with_changes(
             self.universe, remove=[id_ for id_, claim in old_claims.items() if new_claims.get(id_) != claim]
         )
-        return with_changes(
+        changed = with_changes(
             rest.universe,
             add=[claim for id_, claim in new_claims.items() if old_claims.get(id_) != claim],
             packages=[p for piece in fresh for p in piece.packages if old_packages.get(p.id) != p],
-        ).universe
+        )
+        if rest.touched is None or changed.touched is None:
+            return Changed(changed.universe, None)
+        return Changed(changed.universe, rest.touched | changed.touched)
 
     def _name(self) -> None:
         found: dict[str, str] = {}
@@ -122,6 +164,8 @@ class World:
             for name in (piece.slug, str(piece.number), encode("mod", mod_id)):
                 found.setdefault(name, piece.default_package)
         self._by_name = found  # in one step: others read it while this runs on a thread
+        self._mods = {p.id: mod_id for mod_id, piece in self._pieces.items() for p in piece.packages}
+        self._listed = sorted(p.id for piece in self._pieces.values() if piece.listed for p in piece.packages)
 
 
 def pieces(knowledge: Knowledge, scheme_name: str) -> dict[int, Piece]:
@@ -157,6 +201,7 @@ class _Reading:
             default.package,
             default.mod_slug,
             default.number,
+            default.visibility == "published",
         )
 
     def _package(self, chain: KnownChain) -> Package:
