@@ -4,13 +4,13 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from loadstone.identity import service as identity
 from loadstone.identity.models import Credentials
@@ -30,6 +30,7 @@ CHROMIUM_ARGUMENTS: Final = [
 PATIENCE_MS: Final = 60_000
 _FLAWS: Final = (Path(__file__).parent / "flaws.js").read_text(encoding="utf-8")
 
+expect.set_options(timeout=PATIENCE_MS)
 Visit = Callable[..., Coroutine[Any, Any, Page]]
 
 
@@ -78,7 +79,7 @@ async def visit(browser: Browser, site: Site) -> AsyncIterator[Visit]:
             complaints.append(message.text)
 
     async def visitor(name: str | None = None, **options: Any) -> Page:
-        given = {"viewport": {"width": 1200, "height": 800}, "accept_downloads": True} | options
+        given: dict[str, Any] = {"viewport": {"width": 1200, "height": 800}, "accept_downloads": True} | options
         context = await browser.new_context(base_url=site.url, **given)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
@@ -107,8 +108,9 @@ async def flaws(page: Page) -> list[str]:
     """What is wrong with the page, in the light and in the dark, at its width and on a phone; see ``flaws.js``."""
     found: list[str] = []
     width = page.viewport_size
-    for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        await page.emulate_media(color_scheme=scheme)
         found += [f"{scheme}: {flaw}" for flaw in await page.evaluate(_FLAWS)]
     await page.set_viewport_size({"width": 390, "height": 844})
     found += [f"phone: {flaw}" for flaw in await page.evaluate(_FLAWS)]

@@ -79,10 +79,10 @@ async def _read(
                 segment, field = part, bytearray()
                 if part.filename is not None:
                     _check_token(actor, sent)
-                    sent.file_name = part.filename
+                    sent.file_name = part.filename.replace("\0", "")
             elif part is None:
                 if segment is not None and segment.filename is None:
-                    sent.fields[segment.name] = field.decode("utf-8", "replace").replace("\r\n", "\n")
+                    sent.fields[segment.name] = _text(field)
                 segment = None
             elif segment is not None and segment.filename is not None:
                 sent.size += len(part)
@@ -95,6 +95,16 @@ async def _read(
                     raise TooLargeError("A field of the form is too long.")
     parser.close()
     _check_token(actor, sent)
+
+
+def _text(field: bytearray) -> str:
+    try:
+        text = field.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise InvalidInputError("A field of the form is not UTF-8.") from None
+    if "\0" in text:
+        raise InvalidInputError("The form has a NUL character in it.")
+    return text
 
 
 def _check_token(actor: Actor, sent: Sent) -> None:
