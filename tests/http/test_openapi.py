@@ -160,7 +160,7 @@ async def test_the_examples_work_one_after_another(
         "make_tickets", "renew_ticket", "resolve", "check_updates", "check_installed", "list_installability",
         "graphql", "sdl", "me", "profile", "list_games", "read_game", "browse", "read_mod",
         "read_mod_by_name", "list_chains", "list_releases", "read_release", "list_entries", "list_claims",
-        "dependents", "my_mods", "list_images", "list_uploads", "read_upload", "read_stages",
+        "dependents", "my_mods", "diff_lockfiles", "list_images", "list_uploads", "read_upload", "read_stages",
         "act_on_release", "remove_image", "withdraw_claim", "moderate_mod",
     ):  # fmt: skip
         await tour.send(name)

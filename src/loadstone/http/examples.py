@@ -12,6 +12,7 @@ import msgspec
 
 from loadstone.catalog import models as catalog
 from loadstone.catalog.routes import ReleaseChange, Verdict
+from loadstone.compat.lockfile import Lockfile, seal
 from loadstone.delivery.models import Ticket, TicketOutcome, TicketRequest, Tickets, TicketsRequest
 from loadstone.delivery.models import Wanted as WantedFile
 from loadstone.discovery.models import FacetCount, Facets, SearchPage
@@ -24,6 +25,8 @@ from loadstone.installs.models import (
     Have,
     Held,
     Installability,
+    LockfileChanges,
+    LockfilesRequest,
     Newest,
     PlanEntry,
     PlanFile,
@@ -244,6 +247,13 @@ def examples() -> Mapping[str, Example]:
                 ],
             )
         ),
+        "diff_lockfiles": Example(
+            LockfilesRequest(msgspec.to_builtins(_lockfile("1.0")), msgspec.to_builtins(_lockfile("1.1"))),
+            LockfileChanges(
+                same=False, added=[], removed=[], changed=[], unchanged=0, game_build=["1.0", "1.1"], loader=None,
+                load_order_changed=False,
+            ),
+        ),
         "check_installed": Example(
             CheckRequest(game=GAME, installed=[Held(package="sharper-swords", version="1.0")], build="1.1"),
             _check(),
@@ -251,6 +261,10 @@ def examples() -> Mapping[str, Example]:
         "graphql": Example(Document(graph), {"data": {"game": {"name": "Starfall", "mods": items}}}),
         "sdl": Example(answer='"""A game whose mods are here."""\ntype Game {\n  id: ID!\n  slug: String!\n}'),
     }  # fmt: skip
+
+
+def _lockfile(build: str) -> Lockfile:
+    return seal(game=GAME, game_build=build, version_scheme="hybrid", entries=[])
 
 
 def _check() -> Check:

@@ -1,11 +1,12 @@
 """Asking for a plan, and the plan."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from loadstone.catalog.models import Channel
+from loadstone.compat.lockfile import LockedEntry, LockedLoader, Lockfile
 from loadstone.kernel.errors import InvalidInputError, UnavailableError
 
 MOST_WANTED: Final = 2000
@@ -45,7 +46,8 @@ class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What is asked for and where it is to run.
 
     Without ``build`` any game build will do. ``minimal_change`` keeps what is ``installed`` as far as it can.
-    ``choices`` answer earlier questions: name asked for → package. ``owned`` are packages of DLCs.
+    ``choices`` answer earlier questions: name asked for → package. ``owned`` are packages of DLCs. With
+    ``lockfile``, a plan comes with its lockfile, which is for one ``build``; ``loader_version`` is noted in it.
     """
 
     game: Name
@@ -63,6 +65,8 @@ class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     choices: Annotated[dict[Name, Name], Meta(max_length=200)] = {}
     owned: Annotated[list[Name], Meta(max_length=200)] = []
     recommends: bool = False
+    lockfile: bool = False
+    loader_version: Text | None = None
 
 
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,11 +138,24 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
-    """A way out that was tried and holds; the least change first."""
+    """A way out that was tried and holds; the least change first.
+
+    What to change in the request: packages not to ask for any more (``drop``), to ask for at any version
+    (``loosen``) or instead (``substitute``, old → new), DLCs to ``own``, channels to accept for packages, another
+    build or loader. ``accept_build``: mods made for that build have to be put up with.
+    """
 
     kind: str
     text: str
     cost: int
+    drop: list[str] = []
+    loosen: list[str] = []
+    substitute: dict[str, str] = {}
+    own: list[str] = []
+    accept_channel: dict[str, str] = {}
+    accept_build: str | None = None
+    use_build: str | None = None
+    use_loader: str | None = None
 
 
 class OrderPair(msgspec.Struct, frozen=True):
@@ -161,6 +178,7 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[Note] = []
     facts: list[Fact] = []
     repairs: list[Repair] = []
+    lockfile: Lockfile | None = None
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -304,6 +322,47 @@ class Standings(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[Standing, int]
     items: list[Installability]
     next_cursor: str | None = None
+
+
+class LockfilesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Two lockfiles of one game."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class LockfileChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain that both hold in different ways: which fields differ, and which way its version went."""
+
+    mod: str
+    chain: str
+    before: LockedEntry
+    after: LockedEntry
+    direction: Literal["up", "down", "same", "unknown"]
+    parts: list[str]
+
+
+class LockfileChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs from ``before`` to ``after``. Pairs are [before, after], null where nothing changed."""
+
+    same: bool
+    added: list[LockedEntry]
+    removed: list[LockedEntry]
+    changed: list[LockfileChange]
+    unchanged: int
+    game_build: list[str] | None
+    loader: list[LockedLoader | None] | None
+    load_order_changed: bool
+
+
+class BadLockfileError(InvalidInputError):
+    code = "bad-lockfile"
+    title = "A lockfile cannot be used"
+
+
+class UnlockableError(InvalidInputError):
+    code = "unlockable"
+    title = "A lockfile cannot be made of this plan"
 
 
 class UnknownWantedError(InvalidInputError):

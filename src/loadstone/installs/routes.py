@@ -5,10 +5,12 @@ from typing import Annotated
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from loadstone.installs import checking, installability, service, updates
+from loadstone.installs import checking, installability, locking, service, updates
 from loadstone.installs.models import (
     Check,
     CheckRequest,
+    LockfileChanges,
+    LockfilesRequest,
     Resolution,
     ResolveRequest,
     Standings,
@@ -98,4 +100,17 @@ async def list_installability(
     return await installability.standings(platform, game, build, mods, cursor, limit)
 
 
-ROUTES: list[HTTPRouteHandler] = [resolve, check_updates, check_installed, list_installability]
+@act(
+    "/api/v1/lockfiles/diff",
+    READ_PUBLIC,
+    summary="Compare two lockfiles",
+    tags=["installs"],
+    opt={"asks_only": True},
+    response_headers=NO_STORE,
+)
+async def diff_lockfiles(data: JSONBody[LockfilesRequest], platform: Here) -> LockfileChanges:
+    """What was added, removed and changed from one lockfile to another of the same game, and which way."""
+    return await locking.diff(platform, data)
+
+
+ROUTES: list[HTTPRouteHandler] = [resolve, check_updates, check_installed, list_installability, diff_lockfiles]

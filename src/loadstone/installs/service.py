@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+import msgspec
+
 from loadstone.catalog import knowledge
 from loadstone.catalog import service as catalog
 from loadstone.catalog.knowledge import Offer
@@ -10,6 +12,7 @@ from loadstone.catalog.models import Release
 from loadstone.compat import solver
 from loadstone.compat.ranges import InvalidRange
 from loadstone.compat.universe import Target, Universe
+from loadstone.installs import locking
 from loadstone.installs.keeping import keeper_of
 from loadstone.installs.models import (
     BadRangeError,
@@ -44,8 +47,9 @@ async def resolve(platform: Platform, asked: ResolveRequest) -> Resolution:
     """The plan for what is asked, of releases that anyone may fetch at this moment.
 
     Raises :class:`NotFoundError` (no such game), :class:`UnknownWantedError`, :class:`BadRangeError`,
-    :class:`SolverBusyError`.
+    :class:`UnlockableError` for a lockfile that cannot be made, :class:`SolverBusyError`.
     """
+    locking.check_lockable(asked)
     game = await catalog.find_game(platform, asked.game)
     keeper = keeper_of(platform)
     for _ in range(_ATTEMPTS):
@@ -60,7 +64,10 @@ async def resolve(platform: Platform, asked: ResolveRequest) -> Resolution:
         missing = [id_ for id_ in ids.values() if id_ not in offers]
         if not missing:
             named = _named(universe, request)
-            return _answer(outcome, named, game, asked, {name: offers[id_] for name, id_ in ids.items()})
+            answer = _answer(outcome, named, game, asked, {name: offers[id_] for name, id_ in ids.items()})
+            if not asked.lockfile:
+                return answer
+            return msgspec.structs.replace(answer, lockfile=locking.seal(universe, outcome, answer.plan, game, asked))
         # Taken away since the world was read, in a transaction that the log does not show yet.
         await keeper.doubt(platform, game["id"], missing)
     raise SolverBusyError("What this game has is changing faster than plans are made; try again in a moment.")
@@ -233,8 +240,24 @@ def _refusal(outcome: solver.Unsatisfiable | solver.GaveUp, game: Row, asked: Re
     return Resolution(
         status="unsatisfiable",
         facts=[as_fact(fact) for fact in outcome.facts],
-        repairs=[Repair(kind=repair.kind, text=repair.text, cost=repair.cost) for repair in outcome.repairs],
+        repairs=[_repair(repair) for repair in outcome.repairs],
         **common,
+    )
+
+
+def _repair(repair: solver.Repair) -> Repair:
+    return Repair(
+        kind=repair.kind,
+        text=repair.text,
+        cost=repair.cost,
+        drop=list(repair.drop),
+        loosen=list(repair.loosen),
+        substitute=dict(repair.substitute),
+        own=list(repair.own),
+        accept_channel=dict(repair.accept_channel),
+        accept_build=repair.accept_build,
+        use_build=repair.use_build,
+        use_loader=repair.use_loader,
     )
 
 
