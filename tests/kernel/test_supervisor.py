@@ -107,6 +107,14 @@ class Theatre:
         return json.loads((self.folder / "children.json").read_text())  # type: ignore[no-any-return]
 
 
+@pytest.fixture(autouse=True)
+def hangups_heeded() -> Iterator[None]:
+    """Whoever runs the tests under nohup has SIGHUP ignored, and children inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def theatre(tmp_path: Path) -> Iterator[Theatre]:
     theatre = Theatre(tmp_path)
