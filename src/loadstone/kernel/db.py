@@ -169,7 +169,7 @@ class Database:
         """A pooled connection, for reading. Raises :class:`UnavailableError` when the database is away."""
         try:
             connection = await self._pool.acquire(timeout=5)
-        except (TimeoutError, *_UNREACHABLE) as error:
+        except (TimeoutError, OSError, asyncpg.PostgresError) as error:  # nothing was asked yet: it is the way there
             raise UnavailableError("The database is not reachable or too busy; try again shortly.") from error
         try:
             yield connection
