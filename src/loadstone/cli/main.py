@@ -54,6 +54,7 @@ app.command(imports)
 app.command("loadstone.cli.publish:publish", name="publish", help="Publish a release of your mod.", group=CREATOR)
 
 app.command("loadstone.cli.install:install", name="install", help="Install mods and what they need.", group=PLAYER)
+app.command("loadstone.cli.resolve:resolve", name="resolve", help="Plan an installation, or say why not.", group=PLAYER)
 app.command("loadstone.cli.player:list_mods", name="list", help="List what is installed.", group=PLAYER)
 app.command("loadstone.cli.player:update", name="update", help="Update what is installed.", group=PLAYER)
 app.command("loadstone.cli.player:remove", name="remove", help="Remove installed mods.", group=PLAYER)
@@ -61,12 +62,6 @@ app.command("loadstone.cli.player:verify", name="verify", help="Check installed 
 
 app.command(
     "loadstone.cli.inspect:inspect", name="inspect", help="Judge archives and read what they are.", group=OFFLINE
-)
-app.command(
-    "loadstone.cli.resolve_offline:resolve_offline",
-    name="resolve",
-    help="Resolve requests against a catalogue file.",
-    group=OFFLINE,
 )
 app.command(
     "loadstone.cli.sweep:sweep", name="sweep", help="Which mods of a catalogue file can be installed.", group=OFFLINE
