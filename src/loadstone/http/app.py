@@ -31,13 +31,22 @@ from loadstone.publishing.routes import ROUTES as PUBLISHING
 from loadstone.web import documentation
 from loadstone.web.account import ROUTES as ACCOUNT_PAGES
 from loadstone.web.admin import ROUTES as ADMIN_PAGES
+from loadstone.web.compat import ROUTES as COMPAT_PAGES
 from loadstone.web.creating import ROUTES as CREATOR_PAGES
 from loadstone.web.home import ROUTES as HOME_PAGES
 from loadstone.web.mods import ROUTES as MOD_PAGES
 from loadstone.web.searching import ROUTES as SEARCH_PAGES
 
 ROUTES: list[HTTPRouteHandler] = [*IDENTITY, *CATALOG, *PUBLISHING, *DELIVERY, *DISCOVERY, *INSTALLS, *GRAPHQL]
-PAGES: list[HTTPRouteHandler] = [*HOME_PAGES, *ACCOUNT_PAGES, *MOD_PAGES, *CREATOR_PAGES, *ADMIN_PAGES, *SEARCH_PAGES]
+PAGES: list[HTTPRouteHandler] = [
+    *HOME_PAGES,
+    *ACCOUNT_PAGES,
+    *MOD_PAGES,
+    *CREATOR_PAGES,
+    *ADMIN_PAGES,
+    *SEARCH_PAGES,
+    *COMPAT_PAGES,
+]
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 

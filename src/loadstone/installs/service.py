@@ -74,7 +74,7 @@ async def resolve(platform: Platform, asked: ResolveRequest) -> Resolution:
 
 
 async def _request(platform: Platform, world: World, game: Row, asked: ResolveRequest) -> solver.Request:
-    wanted = await _wanted(platform, world, game, asked)
+    wanted = await _wanted(platform, world, game, asked.wanted)
     check_build(world, asked.build)
     return solver.Request(
         wanted=tuple(wanted),
@@ -100,15 +100,24 @@ async def _request(platform: Platform, world: World, game: Row, asked: ResolveRe
     )
 
 
-async def _wanted(platform: Platform, world: World, game: Row, asked: ResolveRequest) -> list[solver.Wanted]:
+async def packages_of(platform: Platform, game_name: str, names: Sequence[str]) -> list[str]:
+    """The packages that names mean: slugs (old ones too), numbers and ids of mods, or packages themselves.
+
+    Raises :class:`NotFoundError` (no such game), :class:`UnknownWantedError`.
+    """
+    game = await catalog.find_game(platform, game_name)
+    world = await keeper_of(platform).world(platform, game["id"], game["version_scheme"])
+    wanted = [Wanted(package=name) if world.knows(name) else Wanted(mod=name) for name in names]
+    return list(dict.fromkeys(found.name for found in await _wanted(platform, world, game, wanted)))
+
+
+async def _wanted(platform: Platform, world: World, game: Row, asked: Sequence[Wanted]) -> list[solver.Wanted]:
     """Names become packages. Raises :class:`UnknownWantedError` with all that is not known."""
-    old = [
-        each.mod for each in asked.wanted if each.mod and not is_id("mod", each.mod) and not world.package_of(each.mod)
-    ]
+    old = [each.mod for each in asked if each.mod and not is_id("mod", each.mod) and not world.package_of(each.mod)]
     moved = await knowledge.mods_by_slug(platform, game["slug"], old) if old else {}
     found: list[solver.Wanted] = []
     errors: list[FieldError] = []
-    for nth, each in enumerate(asked.wanted):
+    for nth, each in enumerate(asked):
         at = f"/wanted/{nth}"
         package = _package(world, each, moved)
         if (each.mod is None) == (each.package is None):
