@@ -58,13 +58,13 @@ class Site(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def open_site(data: Path, database_url: str) -> AsyncIterator[Site]:
     """Serve a seeded site on a free port until the block ends; its releases are published and found."""
-    with _free_port() as listening:
+    with free_port() as listening:
         config = Config(
             data=data, database_url=database_url, secret_key="k" * 32, port=listening.getsockname()[1],
             log_level="error",
         )  # fmt: skip
         data.mkdir(parents=True, exist_ok=True)
-        async with open_platform(config) as platform, _working(platform), _serving(platform, listening):
+        async with open_platform(config) as platform, _working(platform), serving(platform, listening):
             await seed(platform)
             await _settled(platform)
             accounts = json.loads((data / "demo.json").read_bytes())["accounts"]
@@ -72,7 +72,8 @@ async def open_site(data: Path, database_url: str) -> AsyncIterator[Site]:
 
 
 @contextlib.contextmanager
-def _free_port() -> Iterator[socket.socket]:
+def free_port() -> Iterator[socket.socket]:
+    """A socket that is bound to a free port of this machine."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", 0))
@@ -105,10 +106,11 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _serving(platform: Platform, listening: socket.socket) -> AsyncIterator[None]:
+async def serving(platform: Platform, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve the application by a real server, in the test's own loop, until the block ends."""
     app = create_app(platform.config, platform=platform)
     server = _Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=5))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    running = asyncio.create_task(server.serve(sockets=[listening]))
     async with asyncio.timeout(30):
         while not server.started:
             await asyncio.sleep(0.02)
@@ -116,7 +118,7 @@ async def _serving(platform: Platform, listening: socket.socket) -> AsyncIterato
         yield
     finally:
         server.should_exit = True
-        await serving
+        await running
 
 
 async def _settled(platform: Platform) -> None:
