@@ -72,7 +72,7 @@ def as_problem(error: BaseException) -> Problem:  # noqa: C901, PLR0911 - one ro
     if isinstance(error, UnicodeDecodeError):
         return MalformedError("The body is not valid UTF-8.")
     if isinstance(error, NotFoundException):
-        return NotFoundError("There is nothing at this address; /openapi.json lists what there is.")
+        return NotFoundError("There is nothing at this address.")
     if isinstance(error, MethodNotAllowedException):
         return MethodNotAllowedError(headers=dict(error.headers or {}))
     if isinstance(error, HTTPException):
