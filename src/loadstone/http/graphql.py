@@ -17,8 +17,6 @@ from loadstone.kernel.platform import Platform
 from loadstone.kernel.rest import Here, act, read
 
 _log = structlog.get_logger()
-MOST_TOKENS: Final = 2000
-MOST_DEPTH: Final = 10
 MOST_ALIASES: Final = 30
 MOST_CHARACTERS: Final = 50_000
 
@@ -27,7 +25,7 @@ MOST_CHARACTERS: Final = 50_000
 def schema() -> Any:
     """The schema, made when it is first needed: strawberry is slow to load, and the site starts without it."""
     import strawberry
-    from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+    from strawberry.extensions import MaxAliasesLimiter
     from strawberry.schema.config import StrawberryConfig
 
     from loadstone.catalog.graph import CatalogQuery
@@ -35,17 +33,14 @@ def schema() -> Any:
     class Schema(strawberry.Schema):
         def process_errors(self, errors: list[Any], execution_context: Any = None) -> None:  # noqa: ARG002
             for error in errors:
-                if error.original_error is not None and as_problem(error.original_error).status >= 500:
-                    _log.error("graphql_failed", exc_info=error.original_error)
+                cause = _cause(error)
+                if cause is not None and as_problem(cause).status >= 500:
+                    _log.error("graphql_failed", exc_info=cause)
 
     return Schema(
         query=CatalogQuery,
         config=StrawberryConfig(auto_camel_case=False),
-        extensions=[
-            lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-            lambda: QueryDepthLimiter(max_depth=MOST_DEPTH),
-            lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES),
-        ],
+        extensions=[lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES)],
     )
 
 
@@ -89,7 +84,12 @@ async def playground(
 async def execute(platform: Platform, actor: Actor, document: Document) -> dict[str, Any]:
     """Run a document; the answer's ``errors`` carry ``extensions.code`` as REST's problems do."""
     from loadstone.catalog.graph import CatalogLoaders
+    from loadstone.http.graphql_bounds import BadDocumentError, check_document
 
+    try:
+        check_document(document.query, document.variables, document.operationName)
+    except BadDocumentError as refusal:
+        return {"errors": [{"message": refusal.detail, "extensions": {"code": refusal.code}}]}
     made = await asyncio.to_thread(schema)
     result = await made.execute(
         document.query,
@@ -105,11 +105,20 @@ async def execute(platform: Platform, actor: Actor, document: Document) -> dict[
     return answer
 
 
+def _cause(error: Any) -> BaseException | None:
+    """What went wrong beneath; None where the document itself or its variables are wrong."""
+    from graphql import GraphQLError
+
+    cause: BaseException | None = error.original_error
+    return None if isinstance(cause, GraphQLError) else cause
+
+
 def _error(error: Any) -> dict[str, Any]:
     formatted = dict(error.formatted)
-    if error.original_error is None:
+    cause = _cause(error)
+    if cause is None:
         return formatted | {"extensions": {"code": "invalid-document"}}
-    problem = as_problem(error.original_error)
+    problem = as_problem(cause)
     return formatted | {"message": problem.detail, "extensions": {"code": problem.code, "status": problem.status}}
 
 
