@@ -77,6 +77,8 @@ def as_problem(error: BaseException) -> Problem:  # noqa: C901, PLR0911 - one ro
         return MethodNotAllowedError(headers=dict(error.headers or {}))
     if isinstance(error, HTTPException):
         return _framework(error)
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return InvalidInputError("A text has a NUL character in it; nothing here takes one.")
     if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError | TimeoutError):
         return UnavailableError("This took too long and was given up; try again shortly.")
     if isinstance(error, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
